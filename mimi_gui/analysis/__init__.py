@@ -1,0 +1,1 @@
+"""Pure functions over waveforms and codes: no Qt, no torch, no files."""
