@@ -97,5 +97,5 @@ def speech() -> Path:
 
 @pytest.fixture(scope="session")
 def noisy_speech() -> Path:
-    """English with room and tape noise, 11 s, 44.1 kHz."""
+    """English with room and tape noise, 11 s, 44.1 kHz stereo."""
     return DATA / "jfk.flac"
