@@ -1,0 +1,362 @@
+"""The playing process: a PortAudio stream around a Mixer, in a process of its own.
+
+Python's lock is why it exists: a codec, an import or a garbage collection in the main process can hold the
+lock for longer than a sound card waits. Here the only Python threads are PortAudio's callback, this module's
+main loop (asleep until a command comes) and the reader of commands. A PortAudio that hangs or crashes takes
+no window with it.
+
+Commands come as JSON lines on stdin, answers go as JSON lines to stdout; clips and the status block are
+shared memory. The end of stdin is the end of the process, so it never outlives the window.
+
+| thread | may |
+|---|---|
+| PortAudio callback | render, write the status block; never lock, log, raise |
+| main | open and close the stream, replace the mixer's plan, watch over the stream |
+| reader | read stdin |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from mimi_gui.clip import Clip, SharedMemory
+from mimi_gui.mixer import Mixer, Plan
+
+LATENCY_S = 0.030  # low enough to switch by feel, high enough for a busy two-core machine
+WATCH_S = 0.25
+STALLED_S = 3.0  # a stream without a callback for so long is dead
+
+_RING = 128
+_FIELDS = 16
+STATUS_BYTES = 8 * (_FIELDS + _RING * 4)
+_HEAD, _UNDERRUNS, _ENDED, _SEEK, _WAITING, _CALLBACKS, _LOOPS, _LATE, _POSITION = range(9)
+_T_END, _POS_END, _RATE, _SERIAL = range(4)
+
+
+class Status:
+    """What the callback tells the window, without a lock: counters, and when which sample will be heard.
+
+    The writer fills a row of the ring and then moves the head; the reader looks only at rows behind the head.
+    With 128 rows a row stays valid for over half a second.
+    """
+
+    def __init__(self, memory: Any) -> None:
+        numbers = np.frombuffer(memory, dtype=np.float64)  # float64: counters stay exact up to 2**53
+        self._fields = numbers[:_FIELDS]
+        self._ring = numbers[_FIELDS:].reshape(_RING, 4)
+
+    def post(self, mixer: Mixer, heard_until: float, moving: bool) -> None:
+        """Write what the block just rendered will do; ``heard_until`` is on ``time.monotonic``'s clock."""
+        fields = self._fields
+        head = int(fields[_HEAD]) + 1
+        row = self._ring[head % _RING]
+        row[_T_END] = heard_until
+        row[_POS_END] = mixer.position
+        row[_RATE] = mixer.sample_rate if moving else 0.0
+        row[_SERIAL] = mixer.seek_serial
+        fields[_ENDED] = mixer.ended_serial
+        fields[_SEEK] = mixer.seek_serial
+        fields[_WAITING] = mixer.is_waiting
+        fields[_LOOPS] = mixer.num_loops
+        fields[_POSITION] = mixer.position
+        fields[_CALLBACKS] += 1
+        fields[_HEAD] = head
+
+    def count_underrun(self) -> None:
+        self._fields[_UNDERRUNS] += 1
+
+    def note_lateness(self, seconds: float) -> None:
+        """Keep the longest time between two callbacks."""
+        self._fields[_LATE] = max(self._fields[_LATE], seconds)
+
+    underruns = property(lambda self: int(self._fields[_UNDERRUNS]))
+    ended_serial = property(lambda self: int(self._fields[_ENDED]))
+    is_waiting = property(lambda self: bool(self._fields[_WAITING]))
+    num_callbacks = property(lambda self: int(self._fields[_CALLBACKS]))
+    num_loops = property(lambda self: int(self._fields[_LOOPS]))
+    longest_gap_s = property(lambda self: float(self._fields[_LATE]))
+    mixed_position = property(lambda self: int(self._fields[_POSITION]))
+
+    def heard(self, now: float) -> tuple[float, int]:
+        """Return (position in samples, seek serial) of what the loudspeaker plays at ``now``."""
+        head = int(self._fields[_HEAD])
+        if head == 0:
+            return 0.0, 0
+        row = self._ring[head % _RING]
+        for age in range(min(head, _RING - 8)):
+            candidate = self._ring[(head - age) % _RING]
+            if age and candidate[_T_END] <= now:
+                break  # this block is over: the one after it is being heard
+            row = candidate
+        ahead_s = max(0.0, float(row[_T_END]) - now)
+        return max(0.0, float(row[_POS_END]) - ahead_s * float(row[_RATE])), int(row[_SERIAL])
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """An output device as PortAudio tells it."""
+
+    name: str
+    host_api: str
+    index: int
+    sample_rate: int
+    num_channels: int
+    latency_s: float
+    is_default: bool
+
+
+class SoundError(Exception):
+    """``kind`` is "missing" (no PortAudio), "none" (no device), "gone" (not that device) or "refused"."""
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+
+
+def load_portaudio() -> Any:
+    """Import sounddevice, which looks for PortAudio and starts it.
+
+    Raises:
+        SoundError: "missing".
+    """
+    try:
+        import sounddevice
+    except (OSError, ImportError) as error:
+        raise SoundError("missing", str(error)) from error
+    return sounddevice
+
+
+def output_devices(sd: Any) -> list[DeviceRow]:
+    """Return the devices that can play, in PortAudio's order."""
+    apis = sd.query_hostapis()
+    default = -1
+    with contextlib.suppress(sd.PortAudioError, ValueError):
+        default = int(sd.query_devices(kind="output")["index"])
+    return [
+        DeviceRow(
+            name=row["name"],
+            host_api=apis[row["hostapi"]]["name"],
+            index=int(row["index"]),
+            sample_rate=round(row["default_samplerate"]),
+            num_channels=int(row["max_output_channels"]),
+            latency_s=float(row["default_low_output_latency"]),
+            is_default=int(row["index"]) == default,
+        )
+        for row in sd.query_devices()
+        if row["max_output_channels"] > 0
+    ]
+
+
+def find_device(rows: list[DeviceRow], name: str | None, host_api: str | None) -> DeviceRow:
+    """Choose by name and host API, never by index: indices move when a device comes or goes.
+
+    Raises:
+        SoundError: "none" or "gone".
+    """
+    if not rows:
+        raise SoundError("none")
+    if name is None:
+        return next((row for row in rows if row.is_default), rows[0])
+    named = [row for row in rows if row.name == name]
+    matches = [row for row in named if host_api in (None, row.host_api)] or named
+    if not matches:
+        raise SoundError("gone", name)
+    return matches[0]
+
+
+def rates_to_try(row: DeviceRow) -> list[int]:
+    """Return sample rates in Hz, the best first.
+
+    ALSA's plug-ins (default, pulse, pipewire) report 44.1 kHz whatever the sound card does; nearly all run at
+    48 kHz.
+    """
+    usual = [48000, 44100]
+    is_plugin = row.host_api == "ALSA" and "hw:" not in row.name
+    return list(dict.fromkeys([*usual, row.sample_rate] if is_plugin else [row.sample_rate, *usual]))
+
+
+class Player:
+    """The stream, its mixer and the clips it has seen. All methods run in the main thread but
+    ``_callback``.
+    """
+
+    def __init__(self, status: Status) -> None:
+        self.status = status
+        self.stream: Any = None
+        self.mixer: Mixer | None = None
+        self.failure = ""
+        self._clips: dict[int, Clip] = {}
+        self._abort: type[Exception] = RuntimeError
+        self._last_call = 0.0
+        self._patience_s = 0.0
+        self._seen = (0, 0.0)  # number of callbacks, when it last grew
+
+    def open(self, wish: dict) -> dict:
+        """Open and start the stream; return what the window wants to know.
+
+        Raises:
+            SoundError: any kind.
+        """
+        sd = load_portaudio()
+        row = find_device(output_devices(sd), wish.get("name"), wish.get("host_api"))
+        rates = [wish["sample_rate"]] if wish.get("sample_rate") else rates_to_try(row)
+        channels = min(2, row.num_channels)
+        latency = max(wish.get("latency_s") or LATENCY_S, row.latency_s)
+        self._abort = sd.CallbackAbort
+        problem = ""
+        for extra in [None, sd.WasapiSettings(auto_convert=True)] if "WASAPI" in row.host_api else [None]:
+            for rate in rates:
+                self.mixer = Mixer(rate, channels)
+                try:
+                    self.stream = sd.OutputStream(
+                        samplerate=rate, device=row.index, channels=channels, dtype="float32",
+                        latency=latency, blocksize=0, callback=self._callback, extra_settings=extra,
+                    )  # fmt: skip
+                    self._patience_s = float(self.stream.latency) + 0.005
+                    self.stream.start()
+                except sd.PortAudioError as error:
+                    problem = str(error)
+                    self.close()
+                    continue
+                self._seen = (0, time.monotonic())
+                return {
+                    "device": asdict(row), "sample_rate": rate, "num_channels": channels,
+                    "latency_s": float(self.stream.latency),
+                }  # fmt: skip
+        raise SoundError("refused", f"{row.name}: {problem}")
+
+    def close(self) -> None:
+        if self.stream is not None:
+            self.stream.close(ignore_errors=True)
+            self.stream = None
+
+    def publish(self, wish: dict) -> None:
+        """Replace the mixer's plan; a clip that its owner has let go of meanwhile is silence."""
+        if self.mixer is None:
+            return
+        a, b = (self._attach(wish[side]) for side in ("a", "b"))
+        self._clips = {clip.identity: clip for clip in (a, b) if clip is not None}
+        loop = tuple(wish["loop"]) if wish["loop"] is not None else None
+        self.mixer.plan = Plan(**{**wish, "a": a, "b": b, "loop": loop})
+
+    def _attach(self, ticket: dict | None) -> Clip | None:
+        if ticket is None:
+            return None
+        known = self._clips.get(ticket["identity"])
+        if known is not None:
+            return known
+        try:
+            return Clip.attach(ticket)
+        except (OSError, ValueError):  # a later plan without it is on its way
+            return None
+
+    def _callback(self, out: np.ndarray, num_samples: int, times: Any, flags: Any) -> None:
+        try:
+            now = time.monotonic()
+            mixer = self.mixer
+            assert mixer is not None
+            before = mixer.position
+            mixer.render(out)
+            lead = times.outputBufferDacTime - times.currentTime
+            if not 0.0 < lead < 2.0:  # some host APIs leave these at zero
+                lead = self._patience_s
+            moving = mixer.position != before
+            self.status.post(mixer, now + lead + num_samples / mixer.sample_rate, moving)
+            if self._last_call:
+                gap = now - self._last_call
+                self.status.note_lateness(gap)
+                # PulseAudio's ALSA plug-in reports no underrun: a gap longer than all that was buffered is
+                # one.
+                if flags.output_underflow or gap > self._patience_s + num_samples / mixer.sample_rate:
+                    self.status.count_underrun()
+            self._last_call = now
+        except BaseException:  # noqa: BLE001 - told by `trouble`; C code is the caller
+            self.failure = traceback.format_exc()
+            raise self._abort from None
+
+    def trouble(self) -> str | None:
+        """Return why the stream does not run any more, None while it does."""
+        if self.stream is None:
+            return None
+        if self.failure:
+            return self.failure
+        if not self.stream.active:
+            return "the device stopped"
+        count, since = self._seen
+        now = time.monotonic()
+        if self.status.num_callbacks != count:
+            self._seen = (self.status.num_callbacks, now)
+        elif now - since > STALLED_S:
+            return "the device asks for no more sound"
+        return None
+
+
+def serve(player: Player, commands: queue.SimpleQueue[dict | None], answer: Any) -> None:
+    """Carry out commands until None comes; tell when the stream dies."""
+    while True:
+        try:
+            command = commands.get(timeout=WATCH_S)
+        except queue.Empty:
+            command = {}
+        if command is None:
+            break
+        if "open" in command:
+            try:
+                player.close()
+                answer({"opened": player.open(command["open"])})
+            except SoundError as error:
+                answer({"failed": error.kind, "detail": error.detail})
+        if "plan" in command:
+            player.publish(command["plan"])
+        trouble = player.trouble()
+        if trouble is not None:
+            player.close()
+            answer({"lost": trouble})
+    player.close()
+
+
+def main(argv: list[str]) -> None:
+    """``--list`` prints the devices; ``--status NAME`` serves a window."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)  # what C libraries print must not mix with the answers
+
+    def answer(message: dict) -> None:
+        answers.write(json.dumps(message) + "\n")
+
+    if argv[0] == "--list":
+        try:
+            answer({"devices": [asdict(row) for row in output_devices(load_portaudio())]})
+        except SoundError as error:
+            answer({"failed": error.kind, "detail": error.detail})
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, 0, -11)  # only where the system allows it
+    commands: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
+
+    def read_commands() -> None:
+        for line in sys.stdin:
+            commands.put(json.loads(line))
+        commands.put(None)
+
+    threading.Thread(target=read_commands, daemon=True, name="commands").start()
+    player = Player(Status(SharedMemory.attach(argv[1], STATUS_BYTES)))
+    gc.freeze()
+    with contextlib.suppress(BrokenPipeError):  # the window is gone: so are we
+        serve(player, commands, answer)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
