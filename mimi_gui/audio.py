@@ -295,7 +295,7 @@ def _blocks(
 def _shortfall(path: Path, file: soundfile.SoundFile, info: AudioInfo, num_samples: int, failure: str) -> str:
     """One sentence where the file has less than it claims, else ""."""
     claimed = info.num_samples
-    # libsndfile mends the length of a cut wav or aiff silently; its log has both numbers (w64: of the whole file).
+    # libsndfile mends the length of a cut wav or aiff silently; its log has both numbers.
     match = re.search(r"(?:data|SSND|riff) : (\d+) \(should be (\d+)\)", file.extra_info)
     if match and int(match[1]) < _OPEN_ENDED_BYTES and int(match[2]) > 0:
         claimed = round(num_samples * int(match[1]) / int(match[2]))
