@@ -232,8 +232,8 @@ def sentence(kind: str, detail: str) -> str:
     if kind == "missing":
         return (
             "There is no sound because the PortAudio library is missing: install it (Debian, Ubuntu: "
-            "sudo apt install libportaudio2; Fedora: sudo dnf install portaudio; macOS: brew install portaudio), "
-            "then rescan."
+            "sudo apt install libportaudio2; Fedora: sudo dnf install portaudio; "
+            "macOS: brew install portaudio), then rescan."
         )
     if kind == "none":
         return "There is no sound because no output device was found: connect or enable one, then rescan."
