@@ -1,0 +1,287 @@
+"""Jobs for the codec thread: find, download and load a checkpoint; encode and decode, chunk by chunk.
+
+torch is imported inside ``run`` only, so that the window is on the screen before it. Arrays that grow are shared
+with the window without a copy: the job writes behind the published counts only, the window reads before them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mimi_gui.analysis.envelope import Envelope, EnvelopeBuilder
+from mimi_gui.codes import CodecInfo, Codes
+from mimi_gui.errors import CodesMismatch, ModelUnavailable
+from mimi_gui.ui.worker import Desk, Job
+
+if TYPE_CHECKING:
+    from mimi_gui.audio import Waveform
+    from mimi_gui.codec import MimiCodec
+
+DEFAULT_MODEL = "kyutai/mimi"  # as in checkpoints.py, which cannot be imported here: it needs torch
+DEMO_MODEL = "mimi-tiny"
+DOWNLOAD_MB = 385
+
+_FIRST_CHUNK_FRAMES = 13  # about a second: the first sound comes soon
+_LEAST_CHUNK_FRAMES = 6  # below, the fixed cost of a call eats all
+_MOST_CHUNK_FRAMES = 100
+_CHUNK_GOAL_S = 0.35  # a longer chunk makes Cancel sluggish
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which checkpoint on which device."""
+
+    name: str = DEFAULT_MODEL
+    device: str = "auto"
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return title_of(self.name)
+
+
+def title_of(model_name: str) -> str:
+    """What people call a checkpoint before it is loaded."""
+    if model_name == DEFAULT_MODEL:
+        return "Kyutai Mimi"
+    return "the built-in demo codec" if model_name == DEMO_MODEL else Path(model_name).name or model_name
+
+
+@dataclass(frozen=True)
+class ModelReady:
+    """A codec is loaded: what the window says about it."""
+
+    choice: ModelChoice
+    info: CodecInfo
+    label: str
+    device: str
+    precision: str
+    is_demo: bool
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelMissing:
+    """Not on this computer, and it was not asked for a download."""
+
+    choice: ModelChoice
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Two arrays that a job is about to fill, and the outline that grows with the sound.
+
+    Attributes:
+        codes: int16 [K, T], or None where only the sound is new.
+        samples: float32 [num_samples] at ``info.sample_rate``.
+        num_codebooks: how many of the rows sound.
+    """
+
+    info: CodecInfo
+    codes: np.ndarray | None
+    samples: np.ndarray
+    envelope: Envelope
+    num_codebooks: int
+
+
+@dataclass(frozen=True)
+class Grown:
+    """So many frames and samples of the latest :class:`Growth` are valid now."""
+
+    num_frames: int
+    num_samples: int
+
+
+def ensure_codec(desk: Desk, choice: ModelChoice) -> MimiCodec:
+    """Return the loaded codec of ``choice``, loading it (never downloading) first; tells the window once.
+
+    Raises:
+        ModelUnavailable: it is not on this computer, or cannot be trusted.
+        DeviceError: the device is not there.
+    """
+
+    def build() -> MimiCodec:
+        desk.report(f"Loading {choice.title} …")
+        from mimi_gui.checkpoints import find_checkpoint
+        from mimi_gui.codec import MimiCodec, available_devices, tune_process
+
+        tune_process()
+        if find_checkpoint(choice.name) is None:
+            raise ModelUnavailable(
+                f"{choice.title[0].upper()}{choice.title[1:]} is not on this computer yet: download it, choose a"
+                " local copy, or use the built-in demo codec."
+            )
+        codec = MimiCodec.from_pretrained(choice.name, device=choice.device, cancel=desk.is_cancelled)
+        checkpoint = codec.checkpoint
+        desk.deliver(
+            ModelReady(
+                choice, codec.info, checkpoint.label, codec.device, codec.precision, checkpoint.is_demo,
+                tuple(available_devices()),
+            )
+        )  # fmt: skip
+        return codec
+
+    return desk.hold(f"{choice.name}\n{choice.device}", build, lambda codec: codec.close())
+
+
+@dataclass(frozen=True)
+class LoadModel(Job):
+    """Load a checkpoint that is here; with ``download``, fetch it first. Result: ModelChoice or ModelMissing."""
+
+    choice: ModelChoice
+    download: bool = False
+
+    def run(self, desk: Desk) -> ModelChoice | ModelMissing:
+        if not self.download:
+            desk.report(f"Loading {self.choice.title} …")
+        from mimi_gui.checkpoints import fetch_checkpoint, find_checkpoint
+
+        if self.download:
+            text = f"Downloading {self.choice.title}"
+            desk.report(text)
+            fetch_checkpoint(
+                self.choice.name,
+                progress=lambda done, total: desk.report(text, done, total, "bytes"),
+                cancel=desk.is_cancelled,
+            )
+        elif find_checkpoint(self.choice.name) is None:
+            return ModelMissing(self.choice)
+        ensure_codec(desk, self.choice)
+        return self.choice
+
+
+@dataclass(frozen=True)
+class Encode(Job):
+    """Encode a recording with all codebooks and decode the first ``num_codebooks`` of them, chunk by chunk.
+
+    Delivers :class:`Growth`, then :class:`Grown` per chunk. Result: :class:`Codes`.
+    """
+
+    choice: ModelChoice
+    waveform: Waveform
+    path: Path
+    num_codebooks: int
+
+    def run(self, desk: Desk) -> Codes:
+        codec = ensure_codec(desk, self.choice)
+        samples, info = self.waveform.samples, codec.info
+        num_frames = info.num_frames(len(samples))
+        codes = np.zeros((info.num_codebooks, num_frames), np.int16)  # [K, T]
+        sound = np.zeros(len(samples), np.float32)
+        outline = EnvelopeBuilder(info.sample_rate, samples=sound)
+        sounding = min(self.num_codebooks, info.num_codebooks)
+        desk.deliver(Growth(info, codes, sound, outline.envelope, sounding))
+        encoder = codec.stream_encoder()
+        decoder = codec.stream_decoder(sounding)
+        text = f"Encoding {self.path.name}"
+        desk.report(text, 0, num_frames, "frames")
+        taken = made = 0
+        chunk = _FIRST_CHUNK_FRAMES
+        while taken < len(samples):
+            desk.check_cancelled()
+            begun = time.monotonic()
+            stop = min(taken + chunk * info.frame_size, len(samples))
+            blocks = [encoder.push(samples[taken:stop])]
+            if stop == len(samples):
+                blocks.append(encoder.flush())
+            taken = stop
+            for block in blocks:
+                if block.shape[1] == 0:
+                    continue
+                codes[:, made : made + block.shape[1]] = block
+                _put(sound, made * info.frame_size, decoder.push(block))
+                made += block.shape[1]
+            ready = min(made * info.frame_size, len(sound))
+            outline.advance(ready)
+            desk.deliver(Grown(made, ready))
+            desk.report(text, made, num_frames, "frames")
+            chunk = _next_chunk(chunk, time.monotonic() - begun)
+        return Codes(codes, len(samples), info, {**codec.metadata(), "source": _source(self.path)})
+
+
+@dataclass(frozen=True)
+class Decode(Job):
+    """Decode the first ``num_codebooks`` of tokens that are here; delivers as :class:`Encode`.
+
+    Raises:
+        CodesMismatch: the tokens belong to another checkpoint.
+    """
+
+    choice: ModelChoice
+    codes: Codes
+    title: str
+    num_codebooks: int
+
+    def run(self, desk: Desk) -> ModelChoice:
+        codec = ensure_codec(desk, self.choice)
+        codes, info = self.codes, codec.info
+        check_match(codes, info, self.title, self.choice.title)
+        sounding = min(self.num_codebooks, codes.num_codebooks)
+        sound = np.zeros(codes.num_samples, np.float32)
+        outline = EnvelopeBuilder(info.sample_rate, samples=sound)
+        desk.deliver(Growth(info, None, sound, outline.envelope, sounding))
+        decoder = codec.stream_decoder(sounding)
+        text = f"Decoding {self.title} with {sounding} codebook{'s' if sounding > 1 else ''}"
+        desk.report(text, 0, codes.num_frames, "frames")
+        made, chunk = 0, 2 * _FIRST_CHUNK_FRAMES
+        while made < codes.num_frames:
+            desk.check_cancelled()
+            begun = time.monotonic()
+            block = codes.array[:sounding, made : made + chunk]
+            _put(sound, made * info.frame_size, decoder.push(block))
+            made += block.shape[1]
+            ready = min(made * info.frame_size, len(sound))
+            outline.advance(ready)
+            desk.deliver(Grown(made, ready))
+            desk.report(text, made, codes.num_frames, "frames")
+            chunk = _next_chunk(chunk, time.monotonic() - begun)
+        return self.choice
+
+
+def check_match(codes: Codes, info: CodecInfo, title: str, model_title: str) -> None:
+    """Raises CodesMismatch where tokens would be turned into noise by a model that did not make them."""
+    if codes.num_codebooks > info.num_codebooks:
+        raise CodesMismatch(
+            f"{title} holds {codes.num_codebooks} codebooks but {model_title} has {info.num_codebooks}: load the"
+            " model that made it."
+        )
+    if info.same_checkpoint(codes.info) is False:
+        maker = codes.info.model_name or "another checkpoint"
+        raise CodesMismatch(
+            f"{title} holds tokens of {title_of(maker)}, but {model_title} is loaded: load the model that"
+            " made it."
+        )
+
+
+def _put(sound: np.ndarray, start: int, block: np.ndarray) -> None:
+    """Write a decoded block, leaving out what lies beyond the true length."""
+    room = len(sound) - start
+    sound[start : start + len(block)] = block[:room]
+
+
+def _next_chunk(chunk: int, took_s: float) -> int:
+    """Grow while chunks are quick (larger ones compute faster), shrink when Cancel would have to wait."""
+    if took_s < _CHUNK_GOAL_S / 2:
+        return min(2 * chunk, _MOST_CHUNK_FRAMES)
+    return max(chunk // 2, _LEAST_CHUNK_FRAMES) if took_s > 2 * _CHUNK_GOAL_S else chunk
+
+
+def _source(path: Path) -> dict[str, str]:
+    """Name and digest of the recording, for the token file; the name alone where the file is gone."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return {"name": path.name}
+    return {"name": path.name, "digest": f"sha256:{digest}"}
+
+
+def with_fewer(codes: Codes, num_codebooks: int) -> Codes:
+    """What is saved: the rows that are heard."""
+    return codes.first(min(num_codebooks, codes.num_codebooks))

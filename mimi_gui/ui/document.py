@@ -1,0 +1,66 @@
+"""What is open: a recording, its tokens, its reconstruction, each of them perhaps still growing.
+
+Only the session changes it, in the GUI thread; everybody else in that thread reads. Arrays may be written by the
+codec thread behind the counts that stand here, never before them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mimi_gui.analysis.envelope import Envelope
+from mimi_gui.codes import CodecInfo, Codes
+from mimi_gui.ui.file_jobs import Entry, Recording
+
+
+@dataclass
+class Document:
+    """One open recording.
+
+    Attributes:
+        entry: the files it came from; None when nothing is open.
+        recording: as Mimi hears it; None when only tokens are open.
+        codes: complete tokens; None while they are made.
+        codes_array: int16 [K, T] that may still grow; ``num_frames`` of it are valid.
+        sound: the reconstruction, float32 [T] at ``info.sample_rate``; ``num_samples`` of it are valid.
+        sounding: how many codebooks ``sound`` is decoded from.
+        is_complete: ``sound`` is whole. is_saved: the tokens are on disk, or were never made.
+    """
+
+    entry: Entry | None = None
+    recording: Recording | None = None
+    codes: Codes | None = None
+    codes_array: np.ndarray | None = None
+    num_frames: int = 0
+    sound: np.ndarray | None = None
+    sound_envelope: Envelope | None = None
+    num_samples: int = 0
+    sounding: int = 0
+    info: CodecInfo = field(default_factory=CodecInfo)
+    is_complete: bool = False
+    is_saved: bool = True
+
+    @property
+    def title(self) -> str:
+        """Name of what is open, "" when nothing is."""
+        return self.entry.path.name if self.entry is not None else ""
+
+    @property
+    def duration_s(self) -> float:
+        """Length of what is open, in seconds."""
+        if self.recording is not None:
+            waveform = self.recording.waveform
+            return len(waveform.samples) / waveform.sample_rate
+        return self.codes.duration_s if self.codes is not None else 0.0
+
+    @property
+    def is_from_tokens(self) -> bool:
+        """Whether the tokens were read from a file rather than made here."""
+        return self.entry is not None and self.entry.tokens is not None
+
+    def suggested_name(self, kind: str) -> str:
+        """A file name for "tokens" or "audio" that says what is in it."""
+        stem = self.entry.path.stem if self.entry is not None else "recording"
+        return f"{stem}.npz" if kind == "tokens" else f"{stem}.mimi-{self.sounding}.wav"
