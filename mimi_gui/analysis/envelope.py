@@ -3,8 +3,8 @@
 Drawing reads a handful of values per pixel column however long the recording is. The samples themselves are
 never copied: the pyramid refers to the caller's array and adds 0.17 bytes per sample (43 MB for three hours).
 
-Threads: one thread appends, any thread may read at the same time. ``num_samples`` is published last, and nothing
-below it ever changes, so a reader sees a whole prefix and never a half-written one.
+Threads: one thread appends, any thread may read at the same time. ``num_samples`` is published last, and
+nothing below it ever changes, so a reader sees a whole prefix and never a half-written one.
 """
 
 from __future__ import annotations
@@ -75,11 +75,12 @@ class Envelope:
         """Outline ``[start_s, end_s)`` in at most about ``num_columns`` columns.
 
         Returns:
-            ``(t, lo, hi)``: float64 [n] seconds and float32 [n] extremes. With a sample or more per column, ``t`` is
-            the left edge of each column that holds samples, and ``lo``/``hi`` bound **all** its samples (blocks
-            that straddle an edge count on both sides, so no peak is ever lost; columns also touch their right
-            neighbour's first sample, so a steep line has no gaps). With less than one sample per column, the
-            samples themselves come back, one beyond each end, with ``lo is hi`` and ``t`` their instants.
+            ``(t, lo, hi)``: float64 [n] seconds and float32 [n] extremes. With a sample or more per column,
+            ``t`` is the left edge of each column that holds samples, and ``lo``/``hi`` bound **all** its
+            samples (blocks that straddle an edge count on both sides, so no peak is ever lost; columns also
+            touch their right neighbour's first sample, so a steep line has no gaps). With less than one
+            sample per column, the samples themselves come back, one beyond each end, with ``lo is hi`` and
+            ``t`` their instants.
         """
         num_samples = self.num_samples  # read first: everything below it is already written
         empty = np.zeros(0, np.float32)
@@ -134,7 +135,8 @@ class Envelope:
 def _extremes(
     lo: np.ndarray, hi: np.ndarray, begin: np.ndarray, end: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Minimum of ``lo`` and maximum of ``hi`` over each ``[begin, end)``; spans may overlap. float32 [n] each."""
+    """Minimum of ``lo`` and maximum of ``hi`` over each ``[begin, end)``; spans may overlap. float32 [n]
+    each."""
     first, last = int(begin[0]), int(end[-1])
     lo, hi = lo[first:last], hi[first:last]
     # reduceat wants pairs (begin, end); the odd results are what lies between spans and is thrown away.
@@ -151,8 +153,8 @@ def _extremes(
 class EnvelopeBuilder:
     """Grows an :class:`Envelope` block by block, in one thread; ``envelope`` may be drawn meanwhile.
 
-    Two ways to feed it: :meth:`append` copies blocks into an array that it owns; or, where the samples already
-    have a home, pass that preallocated array as ``samples`` and call :meth:`advance` as it fills.
+    Two ways to feed it: :meth:`append` copies blocks into an array that it owns; or, where the samples
+    already have a home, pass that preallocated array as ``samples`` and call :meth:`advance` as it fills.
     """
 
     def __init__(

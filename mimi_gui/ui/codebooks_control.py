@@ -6,7 +6,16 @@ from typing import Protocol
 
 from PySide6.QtCore import QRect, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSlider, QSpinBox, QStyle, QStyleOptionSlider, QWidget
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QSlider,
+    QSpinBox,
+    QStyle,
+    QStyleOptionSlider,
+    QWidget,
+)
 
 from mimi_gui.ui.theme import Theme, figures_font
 
@@ -46,7 +55,9 @@ class _MarkedSlider(QSlider):
         for mark in _MARKS:
             if not self.minimum() < mark <= self.maximum():
                 continue
-            x = handle.width() // 2 + QStyle.sliderPositionFromValue(self.minimum(), self.maximum(), mark, span)
+            x = handle.width() // 2 + QStyle.sliderPositionFromValue(
+                self.minimum(), self.maximum(), mark, span
+            )
             painter.setPen(self.theme.color("text_faint"))
             painter.drawLine(x, self.height() - 13, x, self.height() - 10)
             rect = QRect(min(x - 15, self.width() - 30), self.height() - 11, 30, 11)

@@ -1,9 +1,9 @@
 """Tokens over time: one row per codebook, one column per 80 ms frame, one colour per code.
 
-Codes are names. From near every cell is painted in its code's own colour; nothing is interpolated. Where several
-frames share a pixel no single code could stand for them (picking one would invent patterns), so the view changes
-to usage: how many *different* tokens occur in each bin, from one repeated token to all different. The title says
-which of the two is shown. GUI thread only.
+Codes are names. From near every cell is painted in its code's own colour; nothing is interpolated. Where
+several frames share a pixel no single code could stand for them (picking one would invent patterns), so the
+view changes to usage: how many *different* tokens occur in each bin, from one repeated token to all
+different. The title says which of the two is shown. GUI thread only.
 """
 
 from __future__ import annotations
@@ -48,13 +48,17 @@ class HeatmapView(Lane):
         self.tints_loop = False
         self.setMinimumHeight(120)
         self.setToolTip(
-            "Each cell is one token: a codebook's choice for 80 ms of sound. Equal colour in a row = equal token.\n"
+            "Each cell is one token: what a codebook chose for 80 ms of sound.\n"
+            "Equal colour in a row = equal token.\n"
             "The first row is semantic: what is said. The others are acoustic: how it sounds.\n"
             "Click: play from here. Drag: select a loop. Wheel: zoom at the pointer."
         )
 
-    def set_codes(self, codes: np.ndarray | None, grid: FrameGrid | None, num_ready: int | None = None) -> None:
-        """Show ``codes`` (integer [K, T], referred to, not copied); ``num_ready`` frames hold codes so far."""
+    def set_codes(
+        self, codes: np.ndarray | None, grid: FrameGrid | None, num_ready: int | None = None
+    ) -> None:
+        """Show ``codes`` (integer [K, T], referred to, not copied); ``num_ready`` frames hold codes so
+        far."""
         self._codes, self._grid = codes, grid
         self._usage.clear()
         self._ready = 0 if codes is None else codes.shape[1] if num_ready is None else num_ready
@@ -78,7 +82,8 @@ class HeatmapView(Lane):
 
     def _row_edges(self, height: float) -> np.ndarray:
         """Tops of the rows and the bottom of the last, float64 [K + 1]; the semantic rows stand apart."""
-        assert self._codes is not None and self._grid is not None
+        assert self._codes is not None
+        assert self._grid is not None
         num_rows = self._codes.shape[0]
         semantic = min(self._grid.num_semantic_codebooks, num_rows)
         if semantic == num_rows:
@@ -146,7 +151,9 @@ class HeatmapView(Lane):
             label = "semantic" if row == 0 and semantic else str(row)
             painter.drawText(QRectF(0, middle - 8, rect.width() - 8, 16), flags, label)
         bottom = edges[min(self._grid.num_semantic_codebooks, num_rows)]
-        painter.fillRect(QRectF(rect.width() - 4, rect.top(), 2, bottom - _GAP_PX), self.theme.color("semantic"))
+        painter.fillRect(
+            QRectF(rect.width() - 4, rect.top(), 2, bottom - _GAP_PX), self.theme.color("semantic")
+        )
 
     def draw_plot(self, painter: QPainter, size: QSize, ratio: float) -> None:
         codes, grid = self._codes, self._grid
@@ -191,7 +198,8 @@ class HeatmapView(Lane):
 
     def _token_cells(self, frames: np.ndarray) -> np.ndarray:
         """Colour indices uint8 [K, n] of the codes at these frames."""
-        assert self._codes is not None and self._grid is not None
+        assert self._codes is not None
+        assert self._grid is not None
         if len(frames) == 0:
             return np.zeros((self._codes.shape[0], 0), np.uint8)
         first, last = int(frames[0]), int(frames[-1]) + 1
@@ -214,7 +222,9 @@ class HeatmapView(Lane):
             self._usage[per_bin] = (self._ready, known)
         return known
 
-    def _draw_cell_lines(self, painter: QPainter, size: QSize, edges: np.ndarray, semantic: int, gap: int) -> None:
+    def _draw_cell_lines(
+        self, painter: QPainter, size: QSize, edges: np.ndarray, semantic: int, gap: int
+    ) -> None:
         assert self._grid is not None
         frame_s = self._grid.frame_to_s(1)
         cell_px = frame_s / self.axis.span_s * size.width()
@@ -231,9 +241,12 @@ class HeatmapView(Lane):
         if cell_px >= 34 and edges[1] - edges[0] - gap >= 13:
             self._draw_names(painter, size, edges, cell_px, gap)
 
-    def _draw_names(self, painter: QPainter, size: QSize, edges: np.ndarray, cell_px: float, gap: int) -> None:
+    def _draw_names(
+        self, painter: QPainter, size: QSize, edges: np.ndarray, cell_px: float, gap: int
+    ) -> None:
         """Write each token's number into cells that have room for it."""
-        assert self._codes is not None and self._grid is not None
+        assert self._codes is not None
+        assert self._grid is not None
         frame_s = self._grid.frame_to_s(1)
         font = QFont(figures_font(self.font()))
         first = math.floor(self.axis.start_s / frame_s)
@@ -250,7 +263,9 @@ class HeatmapView(Lane):
                 code = int(self._codes[row, frame])
                 painter.setPen(_ink_on(table[indices[code]]))
                 x = (frame * frame_s - self.axis.start_s) / self.axis.span_s * size.width()
-                painter.drawText(QRectF(x, edges[row], cell_px, room), Qt.AlignmentFlag.AlignCenter, str(code))
+                painter.drawText(
+                    QRectF(x, edges[row], cell_px, room), Qt.AlignmentFlag.AlignCenter, str(code)
+                )
 
 
 def usage_per_bin(codes: np.ndarray, per_bin: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Icons of the actions: our own line drawings, in the colour that the theme asks for. GUI thread only."""
 
+# ruff: noqa: E501 - a drawing stays on one line
+
 from __future__ import annotations
 
 from functools import lru_cache

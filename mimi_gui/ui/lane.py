@@ -1,8 +1,9 @@
-"""What every view on the shared time axis has in common: gestures, margins, title, loop region, cached drawing.
+"""What every view on the shared time axis has in common: gestures, margins, title, loop region, cached
+drawing.
 
-Gestures, the same in every view: wheel zooms at the pointer, Shift + wheel or a sideways wheel pans, Ctrl + wheel
-scales the values; a click seeks, a drag selects a loop, an edge of the loop can be dragged (also while playing); a
-drag with Shift or with the middle button pans, on the ruler a plain drag does.
+Gestures, the same in every view: wheel zooms at the pointer, Shift + wheel or a sideways wheel pans, Ctrl +
+wheel scales the values; a click seeks, a drag selects a loop, an edge of the loop can be dragged (also
+while playing); a drag with Shift or with the middle button pans, on the ruler a plain drag does.
 
 GUI thread only.
 """
@@ -268,7 +269,8 @@ class Lane(TimeCanvas):
     # --- for children ------------------------------------------------------------------------------------
 
     def draw_plot(self, painter: QPainter, size: QSize, ratio: float) -> None:
-        """Draw the data on a ``size`` area (device pixels, origin 0,0, already filled with the plot colour)."""
+        """Draw the data on a ``size`` area (device pixels, origin 0,0, already filled with the plot
+        colour)."""
         raise NotImplementedError
 
     def draw_scale(self, painter: QPainter, rect: QRect) -> None:

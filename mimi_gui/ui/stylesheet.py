@@ -57,7 +57,8 @@ QSpinBox::down-button, QDoubleSpinBox::down-button { subcontrol-origin: border;
     subcontrol-position: bottom right; border: none; width: 18px; margin: 0 2px 2px 0; }
 QSpinBox::up-button:hover, QSpinBox::down-button:hover, QDoubleSpinBox::up-button:hover,
 QDoubleSpinBox::down-button:hover { background: @hover; border-radius: 3px; }
-QSpinBox::up-arrow, QDoubleSpinBox::up-arrow { image: url("@icons/chevron-up-@name.svg"); width: 10px; height: 10px; }
+QSpinBox::up-arrow, QDoubleSpinBox::up-arrow { image: url("@icons/chevron-up-@name.svg"); width: 10px;
+    height: 10px; }
 QSpinBox::down-arrow, QDoubleSpinBox::down-arrow { image: url("@icons/chevron-down-@name.svg"); width: 10px;
     height: 10px; }
 QComboBox QAbstractItemView { background: @panel; border: 1px solid @border; outline: none; padding: 4px; }
@@ -74,14 +75,16 @@ QCheckBox:focus, QRadioButton:focus { border: 2px solid @accent; }
 
 QCheckBox::indicator { width: 16px; height: 16px; border: 1px solid @text_faint; border-radius: 4px;
     background: @plot; }
-QCheckBox::indicator:checked { background: @accent; border-color: @accent; image: url("@icons/check-@name.svg"); }
+QCheckBox::indicator:checked { background: @accent; border-color: @accent;
+    image: url("@icons/check-@name.svg"); }
 QCheckBox::indicator:disabled { border-color: @border; }
 
 QSlider { min-height: 22px; background: transparent; }
 QSlider::groove:horizontal { height: 4px; background: @border; border-radius: 2px; }
 QSlider::sub-page:horizontal { background: @accent; border-radius: 2px; }
 QSlider::sub-page:horizontal:disabled { background: @border; }
-QSlider::handle:horizontal { background: @text; width: 14px; height: 14px; margin: -5px 0; border-radius: 7px; }
+QSlider::handle:horizontal { background: @text; width: 14px; height: 14px; margin: -5px 0;
+    border-radius: 7px; }
 QSlider::handle:horizontal:hover { background: @accent; }
 QSlider::handle:horizontal:focus { background: @accent; border: 2px solid @text; width: 10px; height: 10px; }
 QSlider::handle:horizontal:disabled { background: @text_faint; }
@@ -101,7 +104,8 @@ QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
 QSplitter::handle { background: @border; }
 QSplitter::handle:hover { background: @accent; }
 QTabWidget::pane { border: 1px solid @border; border-radius: 6px; top: -1px; }
-QTabBar::tab { background: transparent; color: @text_dim; padding: 7px 14px; border-bottom: 2px solid transparent; }
+QTabBar::tab { background: transparent; color: @text_dim; padding: 7px 14px;
+    border-bottom: 2px solid transparent; }
 QTabBar::tab:selected { color: @text; border-bottom: 2px solid @accent; }
 QTabBar::tab:hover { color: @text; }
 QTabBar::tab:focus { background: @hover; }

@@ -1,7 +1,8 @@
 """Colours and the look of every widget, in a light and a dark version that follow the system.
 
-Nothing else in the program names a colour. Text reaches 4.5:1 against what it stands on, marks that carry meaning
-3:1. Original and reconstruction are blue and orange, a pair that every common colour vision keeps apart.
+Nothing else in the program names a colour. Text reaches 4.5:1 against what it stands on, marks that carry
+meaning 3:1. Original and reconstruction are blue and orange, a pair that every common colour vision keeps
+apart.
 
 GUI thread only.
 """
@@ -87,11 +88,12 @@ LIGHT = Theme(
 THEMES = {"dark": DARK, "light": LIGHT}
 
 
-# --- colour tables -------------------------------------------------------------------------------------------
+# --- colour tables -------------------------------------------------------------------------------------
 
 
 def oklch_to_rgb(lightness: float, chroma: float, hue_deg: float) -> tuple[int, int, int]:
-    """Convert OKLCH (lightness 0..1, chroma about 0..0.3, hue in degrees) to 8-bit sRGB, clipped to the gamut."""
+    """Convert OKLCH (lightness 0..1, chroma about 0..0.3, hue in degrees) to 8-bit sRGB, clipped to the
+    gamut."""
     a = chroma * math.cos(math.radians(hue_deg))
     b = chroma * math.sin(math.radians(hue_deg))
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
@@ -122,13 +124,19 @@ def blend(front: str, back: str, amount: float) -> tuple[int, int, int]:
     )
 
 
+def hex_color(rgb: tuple[int, int, int]) -> str:
+    """Write 8-bit ``(r, g, b)`` as ``#rrggbb``."""
+    return f"#{_packed(rgb) & 0xFFFFFF:06x}"
+
+
 @lru_cache(maxsize=8)
 def code_indices(cardinality: int, *, semantic: bool) -> np.ndarray:
     """Return uint8 [cardinality]: which entry of :func:`code_table` paints each code.
 
     Codes are names: equal codes share a colour in every view and every session, and the multiplication by the
-    golden ratio puts the colours of numerically close codes far apart, since their nearness means nothing. Acoustic
-    and semantic rows use separate parts of the table because their codebooks are different alphabets.
+    golden ratio puts the colours of numerically close codes far apart, since their nearness means nothing.
+    Acoustic and semantic rows use separate parts of the table because their codebooks are different
+    alphabets.
     """
     first, count = (_SEMANTIC_FIRST, _SEMANTIC_COUNT) if semantic else (_ACOUSTIC_FIRST, _ACOUSTIC_COUNT)
     place = np.modf((np.arange(cardinality) + 0.5) * _GOLDEN)[0]
@@ -141,8 +149,8 @@ def code_indices(cardinality: int, *, semantic: bool) -> np.ndarray:
 def code_table(theme: Theme, *, dimmed: bool = False) -> list[int]:
     """Return 256 colours (0xffRRGGBB) for codes; ``dimmed`` for rows that are not decoded.
 
-    Lightness rises along each part of the table, so two colours that some eyes see as the same hue still differ
-    in brightness.
+    Lightness rises along each part of the table, so two colours that some eyes see as the same hue still
+    differ in brightness.
     """
     rows: list[tuple[int, int, int]] = [blend(theme.plot, theme.plot, 1.0)] * 256
     low, high = (0.30, 0.86) if theme.is_dark else (0.36, 0.90)
@@ -150,7 +158,9 @@ def code_table(theme: Theme, *, dimmed: bool = False) -> list[int]:
         x = i / (_ACOUSTIC_COUNT - 1)
         # A slow sweep from indigo over rose to amber; every other entry leans the other way to spread hues.
         rows[_ACOUSTIC_FIRST + i] = oklch_to_rgb(
-            low + (high - low) * x, 0.085 + 0.075 * math.sin(math.pi * x), 275 + 165 * x + (9 if i % 2 else -9)
+            low + (high - low) * x,
+            0.085 + 0.075 * math.sin(math.pi * x),
+            275 + 165 * x + (9 if i % 2 else -9),
         )
     for i in range(_SEMANTIC_COUNT):
         x = i / (_SEMANTIC_COUNT - 1)
@@ -158,14 +168,14 @@ def code_table(theme: Theme, *, dimmed: bool = False) -> list[int]:
             low + 0.06 + (high - low) * x, 0.07 + 0.06 * math.sin(math.pi * x), 225 - 85 * x
         )
     if dimmed:
-        plot = QColor(theme.plot)
-        back = (plot.red(), plot.green(), plot.blue())
-        grey = [round(0.3 * r + 0.59 * g + 0.11 * b) for r, g, b in rows]
-        rows = [
-            tuple(round(0.16 * (0.5 * c + 0.5 * grey[i]) + 0.84 * p) for c, p in zip(row, back, strict=True))  # pyright: ignore
-            for i, row in enumerate(rows)
-        ]
+        rows = [blend(hex_color(_half_grey(row)), theme.plot, 0.16) for row in rows]
     return [_packed(row) for row in rows]
+
+
+def _half_grey(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+    red, green, blue = rgb
+    grey = 0.3 * red + 0.59 * green + 0.11 * blue
+    return round((red + grey) / 2), round((green + grey) / 2), round((blue + grey) / 2)
 
 
 @lru_cache(maxsize=8)
@@ -178,7 +188,7 @@ def usage_table(theme: Theme, *, dimmed: bool = False) -> list[int]:
             row = oklch_to_rgb(0.20 + 0.62 * x, 0.03 + 0.11 * x, 285 + 130 * x)
         else:
             row = oklch_to_rgb(0.96 - 0.58 * x, 0.02 + 0.13 * x, 70 - 130 * x)
-        rows.append(blend("#%02x%02x%02x" % row, theme.plot, 0.2) if dimmed else row)
+        rows.append(blend(hex_color(row), theme.plot, 0.2) if dimmed else row)
     rows[EMPTY_INDEX] = blend(theme.plot, theme.plot, 1.0)
     return [_packed(row) for row in rows]
 
@@ -206,7 +216,7 @@ def contrast(first: str, second: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-# --- the whole application -----------------------------------------------------------------------------------
+# --- the whole application -----------------------------------------------------------------------------
 
 
 def figures_font(base: QFont, *, scale: float = 1.0, bold: bool = False) -> QFont:
@@ -226,12 +236,13 @@ def palette_of(theme: Theme) -> QPalette:
     palette = QPalette()
     role = QPalette.ColorRole
     for target, name in (
-        (role.Window, "window"), (role.WindowText, "text"), (role.Base, "plot"), (role.AlternateBase, "panel"),
-        (role.Text, "text"), (role.Button, "raised"), (role.ButtonText, "text"), (role.BrightText, "playhead"),
-        (role.ToolTipBase, "raised"), (role.ToolTipText, "text"), (role.PlaceholderText, "text_faint"),
-        (role.Highlight, "accent"), (role.HighlightedText, "accent_text"), (role.Link, "accent"),
-        (role.LinkVisited, "accent"), (role.Light, "hover"), (role.Midlight, "raised"), (role.Mid, "border"),
-        (role.Dark, "border"), (role.Shadow, "border"), (role.Accent, "accent"),
+        (role.Window, "window"), (role.WindowText, "text"), (role.Base, "plot"),
+        (role.AlternateBase, "panel"), (role.Text, "text"), (role.Button, "raised"),
+        (role.ButtonText, "text"), (role.BrightText, "playhead"), (role.ToolTipBase, "raised"),
+        (role.ToolTipText, "text"), (role.PlaceholderText, "text_faint"), (role.Highlight, "accent"),
+        (role.HighlightedText, "accent_text"), (role.Link, "accent"), (role.LinkVisited, "accent"),
+        (role.Light, "hover"), (role.Midlight, "raised"), (role.Mid, "border"), (role.Dark, "border"),
+        (role.Shadow, "border"), (role.Accent, "accent"),
     ):  # fmt: skip
         palette.setColor(target, theme.color(name))
     for target in (role.WindowText, role.Text, role.ButtonText):
@@ -276,7 +287,7 @@ class ThemeKeeper(QObject):
 
     @property
     def choice(self) -> str:
-        """"system", "light" or "dark"."""
+        """What was chosen: "system", "light" or "dark"."""
         return self._choice
 
     def set_choice(self, choice: str) -> None:

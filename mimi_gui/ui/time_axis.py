@@ -1,7 +1,8 @@
-"""The one time axis that every view shares: which seconds are in sight, and where each of them stands on screen.
+"""The one time axis that every view shares: which seconds are in sight, and where each of them stands on
+screen.
 
-GUI thread only. Views read it while painting and wish for changes through its methods; it keeps itself inside the
-recording.
+GUI thread only. Views read it while painting and wish for changes through its methods; it keeps itself
+inside the recording.
 """
 
 from __future__ import annotations
@@ -138,7 +139,8 @@ def tick_step(span_s: float, width_px: float, label_px: float) -> tuple[float, i
 
 
 def format_time(seconds: float, step_s: float = 0.001) -> str:
-    """Write ``m:ss`` or ``h:mm:ss`` with as many decimals as a step of ``step_s`` needs, e.g. ``1:02.350``."""
+    """Write ``m:ss`` or ``h:mm:ss`` with as many decimals as a step of ``step_s`` needs, e.g.
+    ``1:02.350``."""
     decimals = 0 if step_s >= 1 else min(max(math.ceil(-math.log10(step_s) - 1e-9), 1), 6)
     total = round(abs(seconds) * 10**decimals)
     whole, fraction = divmod(total, 10**decimals)

@@ -1,4 +1,5 @@
-"""The wall: original, reconstruction and tokens stacked on one time axis, with one playhead through all of them.
+"""The wall: original, reconstruction and tokens stacked on one time axis, with one playhead through all of
+them.
 
 It shows what it is told and wishes by signals; it decides nothing about sound or files. GUI thread only.
 """
@@ -199,7 +200,8 @@ class Wall(QWidget):
     # --- what is shown -----------------------------------------------------------------------------------
 
     def add_lane(self, lane: Lane, *, stretch: int = 3, index: int | None = None) -> None:
-        """Stack one more view (built on this wall's ``axis``) at ``index`` from the top, else at the bottom."""
+        """Stack one more view (built on this wall's ``axis``) at ``index`` from the top, else at the
+        bottom."""
         place = self._splitter.count() if index is None else index
         self._splitter.insertWidget(place, lane)
         self._splitter.setStretchFactor(place, stretch)
@@ -212,7 +214,8 @@ class Wall(QWidget):
         self.axis.set_duration(duration_s)
 
     def set_source(self, envelope: Envelope | None, title: str) -> None:
-        """Show the original, e.g. titled "Original — jfk.flac, 44.1 kHz mono"; call again when it has grown."""
+        """Show the original, e.g. titled "Original — jfk.flac, 44.1 kHz mono"; call again when it has
+        grown."""
         self.source.set_title(title)
         self.source.set_envelope(envelope)
         self._set_limits()
@@ -223,8 +226,11 @@ class Wall(QWidget):
         self.reconstruction.set_envelope(envelope)
         self._set_limits()
 
-    def set_codes(self, codes: np.ndarray | None, grid: FrameGrid | None, num_ready: int | None = None) -> None:
-        """Show tokens, integer [K, T]; while they are made, a preallocated array of which ``num_ready`` are valid."""
+    def set_codes(
+        self, codes: np.ndarray | None, grid: FrameGrid | None, num_ready: int | None = None
+    ) -> None:
+        """Show tokens, integer [K, T]; while they are made, a preallocated array of which ``num_ready`` are
+        valid."""
         self.heatmap.set_codes(codes, grid, num_ready)
 
     def set_codes_title(self, title: str) -> None:

@@ -69,8 +69,8 @@ class ABSwitch(QWidget):
         self.setMaximumWidth(440)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip(
-            "What you listen to: A the original as Mimi heard it, B the reconstruction (keys: A, B; Tab changes).\n"
-            "The switch keeps the position and fades for 10 ms."
+            "What you listen to: A the original as Mimi heard it, B the reconstruction\n"
+            "(keys: A, B; Tab changes). The switch keeps the position and fades for 10 ms."
         )
         self._name()
 
@@ -237,8 +237,8 @@ class TransportBar(QWidget):
         self.switch.side_requested.connect(self.side_requested)
         self._match = self._button(
             "Level match",
-            "Play A and B equally loud (BS.1770 loudness), so that the louder one does not win by loudness alone\n"
-            "(key: M). The louder one is turned down; off: as decoded.",
+            "Play A and B equally loud (BS.1770 loudness), so that the louder one does not win by that\n"
+            "alone (key: M). The louder one is turned down; off: as decoded.",
             checkable=True,
         )
         self._match.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -253,7 +253,9 @@ class TransportBar(QWidget):
         self._volume.setAccessibleName("Volume")
         self._volume.setToolTip("Volume (keys: Ctrl+Up, Ctrl+Down)")
         self._volume.valueChanged.connect(self._volume_moved)
-        self._device = self._button("Output device", "Where the sound goes; the menu can look for new devices")
+        self._device = self._button(
+            "Output device", "Where the sound goes; the menu can look for new devices"
+        )
         self._device.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
         self._device.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self._device.setProperty("framed", True)
@@ -337,7 +339,8 @@ class TransportBar(QWidget):
         self.switch.set_side(side)
 
     def set_labels(self, a: tuple[str, str], b: tuple[str, str]) -> None:
-        """Say what A and B are: ``(name, facts)`` each, e.g. ``("Reconstruction", "8 codebooks, 1.1 kbit/s")``."""
+        """Say what A and B are: ``(name, facts)`` each, e.g. ``("Reconstruction", "8 codebooks, 1.1
+        kbit/s")``."""
         self.switch.set_labels(a, b)
 
     def set_enabled_sides(self, a: bool, b: bool) -> None:
@@ -347,7 +350,8 @@ class TransportBar(QWidget):
             button.setEnabled(a or b)
 
     def set_match(self, on: bool, gain_db: float | None) -> None:
-        """Show whether levels are matched and by how much B is turned (negative: down), None while unknown."""
+        """Show whether levels are matched and by how much B is turned (negative: down), None while
+        unknown."""
         _quietly(self._match, on)
         if not on:
             text = "As decoded"

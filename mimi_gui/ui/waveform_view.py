@@ -1,7 +1,7 @@
 """A waveform on the shared time axis: its outline from far, its samples from near.
 
-Only the columns in sight are drawn, from the pyramid of :mod:`mimi_gui.analysis.envelope`; an hour costs as much as
-a second. GUI thread only.
+Only the columns in sight are drawn, from the pyramid of :mod:`mimi_gui.analysis.envelope`; an hour costs as
+much as a second. GUI thread only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QWidget
 
 from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.ui.lane import Lane
-from mimi_gui.ui.theme import Theme, blend, ramp_table
+from mimi_gui.ui.theme import Theme, blend, hex_color, ramp_table
 from mimi_gui.ui.time_axis import TimeAxis, format_time
 
 _DOT_SPACING_PX = 7  # from here on single samples get a dot
@@ -122,7 +122,7 @@ class WaveformView(Lane):
             return getattr(theme, self._color)
         color = theme.side_a if self._side == "A" else theme.side_b
         if self._side and not self._heard:
-            return "#%02x%02x%02x" % blend(color, theme.plot, 0.5)
+            return hex_color(blend(color, theme.plot, 0.5))
         return color
 
     def _draw_grid(self, painter: QPainter, size: QSize) -> None:
@@ -153,7 +153,8 @@ class WaveformView(Lane):
 def _coverage_image(
     columns: np.ndarray, top: np.ndarray, bottom: np.ndarray, width: int, height: int
 ) -> QImage:
-    """Paint vertical bars with soft ends as coverage 0..255; ``columns`` int64 [n], edges float [n] in pixels."""
+    """Paint vertical bars with soft ends as coverage 0..255; ``columns`` int64 [n], edges float [n] in
+    pixels."""
     stride = (width + 3) // 4 * 4
     pixels = np.zeros((height, stride), np.uint8)
     rows = np.arange(height, dtype=np.float32)[:, None]
