@@ -101,6 +101,17 @@ def test_nothing_in_nothing_out(samples: np.ndarray) -> None:
             assert result.reason
 
 
+def test_level_and_delay(pair) -> None:
+    s = pair[0]
+    late = np.concatenate([np.zeros(7, np.float32), s[:-7] * 0.5])
+    found = by_key(measure(s, late, 24_000, None, ["level"]))
+    assert found["loudness_change"].value == pytest.approx(-6.02, abs=0.05)
+    assert found["delay"].value == 7
+    assert found["delay"].text == "7 samples"
+    assert found["true_peak"].value is not None
+    assert found["true_peak"].value >= 20 * np.log10(np.abs(late).max()) - 0.1
+
+
 def test_results_are_json(pair) -> None:
     rows = json.loads(json.dumps([r.as_dict() for r in measure(*pair, 24_000, None, FAST)]))
     assert {"key", "name", "group", "unit", "better", "value", "reason", "note"} == set(rows[0])

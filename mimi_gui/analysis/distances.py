@@ -115,20 +115,32 @@ def si_sdr(reference: np.ndarray, reconstruction: np.ndarray) -> float:
     Raises:
         NoValue: a silent signal, or a reconstruction that is the reference up to a gain (infinite).
     """
-    source = np.asarray(reference, dtype=np.float64)
-    estimate = np.asarray(reconstruction, dtype=np.float64)
-    energy = float(source @ source)
+    energy = common = power = 0.0
+    blocks = range(0, len(reference), _BLOCK_SAMPLES)
+    for i in blocks:
+        source, estimate = _float64(reference, i), _float64(reconstruction, i)
+        energy += float(source @ source)
+        common += float(source @ estimate)
+        power += float(estimate @ estimate)
     if energy == 0:
         raise NoValue("the reference is silent")
-    if not estimate.any():
+    if power == 0:
         raise NoValue("the reconstruction is silent")
-    scaled = (float(estimate @ source) / energy) * source
-    wanted, unwanted = float(scaled @ scaled), float(np.sum((scaled - estimate) ** 2))
+    gain = common / energy
+    wanted = gain**2 * energy
+    # Summed anew rather than as power - wanted, which loses its digits when the two are much alike.
+    unwanted = sum(
+        float(np.sum((gain * _float64(reference, i) - _float64(reconstruction, i)) ** 2)) for i in blocks
+    )
     if unwanted <= 1e-14 * wanted:
         raise NoValue("the two are identical up to a gain: the ratio is infinite")
     if wanted <= 1e-14 * unwanted:
         raise NoValue("the two have nothing in common: the ratio is minus infinity")
     return 10 * float(np.log10(wanted / unwanted))
+
+
+def _float64(samples: np.ndarray, start: int) -> np.ndarray:
+    return np.asarray(samples[start : start + _BLOCK_SAMPLES], dtype=np.float64)
 
 
 def log_mel_columns(

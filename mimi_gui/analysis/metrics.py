@@ -15,7 +15,8 @@ from typing import Literal
 
 import numpy as np
 
-from mimi_gui.analysis import codebooks, distances, perceived
+from mimi_gui.analysis import codebooks, distances, loudness, perceived
+from mimi_gui.analysis.alignment import measure_delay
 from mimi_gui.analysis.distances import Cancel, NoValue, check_cancel
 from mimi_gui.codes import Codes
 
@@ -26,6 +27,7 @@ GROUPS = {
     "tokens": "Tokens",
     "waveform": "Waveform fidelity",
     "perceived": "Perceived quality (models of listeners)",
+    "level": "Level and delay",
 }
 
 
@@ -210,6 +212,32 @@ def _visqol(q: _Question) -> _Answer:
     return value, "speech mode, 16 kHz"
 
 
+def _loudness_change(q: _Question) -> _Answer:
+    before = loudness.integrated_loudness(q.reference, q.sample_rate)
+    after = loudness.integrated_loudness(q.reconstruction, q.sample_rate)
+    if not math.isfinite(before) or not math.isfinite(after):
+        raise NoValue("one of the two is silent")
+    return after - before, f"{after:.1f} LUFS against {before:.1f} LUFS"
+
+
+def _true_peak(q: _Question) -> _Answer:
+    before = loudness.true_peak_db(q.reference, q.sample_rate)
+    after = loudness.true_peak_db(q.reconstruction, q.sample_rate)
+    if not math.isfinite(after):
+        raise NoValue("the reconstruction is silent")
+    return after, f"reference {before:.1f} dBTP"
+
+
+def _delay(q: _Question) -> _Answer:
+    delay = measure_delay(q.reference, q.reconstruction, q.sample_rate)
+    if delay.peak_ratio == 0:
+        raise NoValue("silent or too short: nothing to measure a delay by")
+    note = (
+        f"{1000 * delay.lag_samples / q.sample_rate:.2f} ms, highest peak {delay.peak_ratio:.1f} x the second"
+    )
+    return delay.lag_samples, note
+
+
 _LENGTH = "Grows with the length: compare recordings of like length only."
 _CATALOGUE: list[tuple[Metric, Callable[[_Question], _Answer]]] = [
     (Metric("bitrate", "Bitrate", "kbit/s", "neither", "size",
@@ -302,6 +330,21 @@ _CATALOGUE: list[tuple[Metric, Callable[[_Question], _Answer]]] = [
         "visqol-python (optional)",
         "Ranked codecs against listeners' order in Mimi's own paper: do not trust it alone."
     ), _visqol),
+    (Metric("loudness_change", "Loudness change", "LU", "neither", "level",
+        "Integrated loudness of the reconstruction minus that of the reference (BS.1770-4, gated).",
+        "pyloudnorm's filters",
+        "Under 0.4 s the ungated level. A difference of 0.25 can already be preferred."
+    ), _loudness_change),
+    (Metric("true_peak", "True peak", "dBTP", "neither", "level",
+        "The highest value between samples of the reconstruction, by oversampling (BS.1770-4).",
+        "scipy",
+        "Over 0 it clips in a converter.", 1
+    ), _true_peak),
+    (Metric("delay", "Delay", "samples", "neither", "level",
+        "How late the reconstruction is: the peak of GCC-PHAT within 1920 samples, on the loudest 10 s.",
+        "numpy",
+        "Mimi has none. Periodic sounds can mislead: trust it when the peak is twice the second.", 0
+    ), _delay),
 ]  # fmt: skip
 
 METRICS: dict[str, Metric] = {metric.key: metric for metric, _ in _CATALOGUE}
@@ -347,7 +390,7 @@ def measure(
             continue
         check_cancel(cancel)
         try:
-            if len(reference) == 0 and metric.group in ("waveform", "perceived"):
+            if len(reference) == 0 and metric.group in ("waveform", "perceived", "level"):
                 raise NoValue("the recording is empty")
             value, note = answer(question)
             results.append(MetricResult(metric, float(value), note=note))
