@@ -1,0 +1,325 @@
+"""Exact streaming over a MimiModel: the same tokens and the same sound whatever the chunks.
+
+The weights are the MimiModel's own; the state of a stream is a value that the stream object holds, never the shared
+model. Offline work is streaming in chunks, so there is one path to prove and to make fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mimi_gui.codes import CodecInfo
+from mimi_gui.errors import DeviceError
+from mimi_gui.kernels import Convolution, ResidualBlock, ResidualQuantizer, Transformer, TransposedConvolution
+
+
+class Engine:
+    """The operators of one loaded checkpoint, ready to run on one device. Immutable: streams and threads share it."""
+
+    def __init__(self, model: Any, info: CodecInfo) -> None:
+        self.info = info
+        self.device = next(model.parameters()).device
+        config = model.config
+        parts = model_parts(model)
+        self._encoder = _encoder_operators(parts["encoder"])
+        self._encoder_transformer = Transformer(parts["encoder_transformer"], config)
+        self._downsample = None if parts["downsample"] is None else _convolution(parts["downsample"], elu=False)
+        self._upsample = None if parts["upsample"] is None else _transposed(parts["upsample"], elu=False)
+        self._decoder_transformer = Transformer(parts["decoder_transformer"], config)
+        self._decoder = _decoder_operators(parts["decoder"])
+        quantizer = model.quantizer
+        self._semantic = ResidualQuantizer(quantizer.semantic_residual_vector_quantizer)
+        self._acoustic = ResidualQuantizer(quantizer.acoustic_residual_vector_quantizer)
+
+    @torch.inference_mode()
+    def encode(self, samples: Tensor, state: Any, num_codebooks: int) -> tuple[Tensor, Any]:
+        """Encode whole frames.
+
+        Args:
+            samples: float32 ``[B, n * frame_size]`` on the engine's device.
+            state: what the previous call returned, None at the start.
+            num_codebooks: K, at least the semantic ones.
+
+        Returns:
+            int64 codes ``[B, K, n]`` and the new state. ``state`` itself is left as it was.
+        """
+        seanet, transformer, down = state or (None, None, None)
+        x, seanet = _run(self._encoder, samples[..., None], seanet)
+        x, transformer = self._encoder_transformer.run(x, transformer)
+        if self._downsample is not None:
+            x, down = self._downsample.run(x, down)
+        semantic = self.info.num_semantic_codebooks
+        codes = self._semantic.encode(x, min(num_codebooks, semantic))
+        if num_codebooks > semantic:
+            codes = torch.cat((codes, self._acoustic.encode(x, num_codebooks - semantic)))
+        return codes.transpose(0, 1), (seanet, transformer, down)
+
+    @torch.inference_mode()
+    def decode(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
+        """Decode frames.
+
+        Args:
+            codes: int64 ``[B, len(codebooks), n]`` on the engine's device: the rows of the named codebooks only.
+            state: what the previous call returned, None at the start.
+            codebooks: which codebooks the rows are; the others add nothing to the sum.
+
+        Returns:
+            float32 samples ``[B, n * frame_size]`` and the new state. ``state`` itself is left as it was.
+        """
+        up, transformer, seanet = state or (None, None, None)
+        x = self._dequantize(codes.transpose(0, 1), codebooks)
+        if self._upsample is not None:
+            x, up = self._upsample.run(x, up)
+        x, transformer = self._decoder_transformer.run(x, transformer)
+        x, seanet = _run(self._decoder, x, seanet)
+        return x[..., 0], (up, transformer, seanet)
+
+    def _dequantize(self, codes: Tensor, codebooks: Sequence[int]) -> Tensor:
+        semantic = self.info.num_semantic_codebooks
+        at = [i for i, k in enumerate(codebooks) if k < semantic]
+        total = None
+        if at:
+            total = self._semantic.decode(codes[at], [codebooks[i] for i in at])
+        at = [i for i, k in enumerate(codebooks) if k >= semantic]
+        if at:
+            share = self._acoustic.decode(codes[at], [codebooks[i] - semantic for i in at])
+            total = share if total is None else total + share
+        assert total is not None  # the streams refuse an empty choice
+        return total
+
+
+def model_parts(model: Any) -> dict[str, Any]:
+    """The modules of a MimiModel by role, in the layouts of transformers 5.3 and of 5.23 and later."""
+    if hasattr(model.encoder, "encoder_seanet"):
+        return {
+            "encoder": model.encoder.encoder_seanet,
+            "encoder_transformer": model.encoder.encoder_transformer,
+            "downsample": model.encoder.downsample,
+            "upsample": model.decoder.upsample,
+            "decoder_transformer": model.decoder.decoder_transformer,
+            "decoder": model.decoder.decoder_seanet,
+        }
+    names = ("encoder", "encoder_transformer", "downsample", "upsample", "decoder_transformer", "decoder")
+    return {name: getattr(model, name) for name in names}
+
+
+def _run(operators: list, x: Tensor, states: tuple | None) -> tuple[Tensor, tuple]:
+    after = []
+    for i, operator in enumerate(operators):
+        x, state = operator.run(x, None if states is None else states[i])
+        after.append(state)
+    return x, tuple(after)
+
+
+def _convolution(module: Any, *, elu: bool) -> Convolution:
+    conv = module.conv
+    return Convolution(
+        conv.weight,
+        conv.bias,
+        stride=conv.stride[0],
+        dilation=conv.dilation[0],
+        groups=conv.groups,
+        elu=elu,
+        replicate=module.pad_mode == "replicate",
+    )
+
+
+def _transposed(module: Any, *, elu: bool) -> TransposedConvolution:
+    conv = module.conv
+    return TransposedConvolution(conv.weight, conv.bias, stride=conv.stride[0], groups=conv.groups, elu=elu)
+
+
+def _encoder_operators(module: Any) -> list:
+    return _operators(module.layers)
+
+
+def _decoder_operators(module: Any) -> list:
+    return _operators(module.layers)
+
+
+def _operators(layers: Any) -> list:
+    operators: list = []
+    elu = False
+    for layer in layers:
+        if isinstance(layer, torch.nn.ELU):
+            elu = True
+            continue
+        if hasattr(layer, "block"):
+            shortcut = None if isinstance(layer.shortcut, torch.nn.Identity) else layer.shortcut
+            first, second = _convolution(layer.block[1], elu=True), _convolution(layer.block[3], elu=True)
+            operators.append(
+                ResidualBlock(first, second, None if shortcut is None else _convolution(shortcut, elu=False))
+            )
+        elif isinstance(layer.conv, torch.nn.ConvTranspose1d):
+            operators.append(_transposed(layer, elu=elu))
+        else:
+            operators.append(_convolution(layer, elu=elu))
+        elu = False
+    return operators
+
+
+class _Stream:
+    """What both directions share: the state, and the chunk that fits into memory."""
+
+    def __init__(self, engine: Engine, chunk_frames: int) -> None:
+        if chunk_frames < 1:
+            raise ValueError(f"chunk_frames is {chunk_frames}, expected at least 1")
+        self._engine = engine
+        self._state: Any = None
+        self._chunk_frames = chunk_frames
+        self._num_frames = 0
+
+    @property
+    def num_frames(self) -> int:
+        """Frames that came out so far."""
+        return self._num_frames
+
+    def _step(self, run: Callable[[int, int], tuple[np.ndarray, Any]], num_frames: int) -> list[np.ndarray]:
+        """Run ``num_frames`` in chunks. Out of memory halves the chunk and goes on from the last good state."""
+        parts: list[np.ndarray] = []
+        start = 0
+        while start < num_frames:
+            stop = min(start + self._chunk_frames, num_frames)
+            try:
+                part, state = run(start, stop)
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                smaller = self._smaller_chunk(stop - start)
+            else:
+                self._state = state
+                self._num_frames += stop - start
+                parts.append(part)
+                start = stop
+                continue
+            # Out of the handler: the traceback no longer holds the tensors of the failed chunk.
+            self._chunk_frames = smaller
+            if self._engine.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return parts
+
+    def _smaller_chunk(self, tried_frames: int) -> int:
+        if tried_frames <= 1:
+            raise DeviceError(
+                f"The device {self._engine.device} has no memory left for a single frame: close other programs that"
+                " use it, or choose the device cpu.",
+                "Out of memory",
+            )
+        return tried_frames // 2
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    words = str(error)
+    return "can't allocate memory" in words or "out of memory" in words or "CUBLAS_STATUS_ALLOC_FAILED" in words
+
+
+class StreamEncoder(_Stream):
+    """Audio in any pieces -> codes, frame by frame. One stream per recording; not for two threads at once."""
+
+    def __init__(self, engine: Engine, num_codebooks: int, chunk_frames: int) -> None:
+        super().__init__(engine, chunk_frames)
+        self._num_codebooks = num_codebooks
+        self._rest = np.zeros(0, np.float32)  # [n], less than a frame
+        self._num_samples = 0
+        self._flushed = False
+
+    @property
+    def num_samples(self) -> int:
+        """Samples pushed so far, without padding."""
+        return self._num_samples
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """Take audio, float32 ``[n]`` at the codec rate, any n; return int16 ``[K, t]``, all frames it completes.
+
+        Raises:
+            ValueError: not one-dimensional, or the stream is flushed.
+            DeviceError: not even one frame fits into the device's memory.
+        """
+        if self._flushed:
+            raise ValueError("the stream is flushed: start a new one for another recording")
+        samples = np.asarray(samples, dtype=np.float32)
+        if samples.ndim != 1:
+            raise ValueError(f"samples have the shape {list(samples.shape)}, expected [n]")
+        self._num_samples += len(samples)
+        if len(self._rest):
+            samples = np.concatenate((self._rest, samples))
+        size = self._engine.info.frame_size
+        num_frames = len(samples) // size
+        self._rest = samples[num_frames * size :].copy()
+        return self._encode(samples[: num_frames * size], num_frames)
+
+    def flush(self) -> np.ndarray:
+        """Zero-pad what is left to a whole frame and return its codes, int16 ``[K, 0 or 1]``. Ends the stream."""
+        rest, self._rest, self._flushed = self._rest, np.zeros(0, np.float32), True
+        if not len(rest):
+            return np.zeros((self._num_codebooks, 0), np.int16)
+        padded = np.zeros(self._engine.info.frame_size, np.float32)
+        padded[: len(rest)] = rest
+        return self._encode(padded, 1)
+
+    def _encode(self, samples: np.ndarray, num_frames: int) -> np.ndarray:
+        engine, size = self._engine, self._engine.info.frame_size
+
+        def run(start: int, stop: int) -> tuple[np.ndarray, Any]:
+            # A copy: torch warns about read-only arrays, and a GPU needs its own anyway.
+            chunk = torch.from_numpy(samples[start * size : stop * size].copy()).to(engine.device)
+            codes, state = engine.encode(chunk[None], self._state, self._num_codebooks)
+            return codes[0].to(torch.int16).cpu().numpy(), state
+
+        parts = self._step(run, num_frames)
+        if len(parts) == 1:
+            return np.ascontiguousarray(parts[0])
+        return np.concatenate(parts, axis=1) if parts else np.zeros((self._num_codebooks, 0), np.int16)
+
+
+class StreamDecoder(_Stream):
+    """Codes in any pieces -> audio. One stream per recording; not for two threads at once."""
+
+    def __init__(self, engine: Engine, codebooks: Sequence[int] | None, chunk_frames: int) -> None:
+        super().__init__(engine, chunk_frames)
+        self._codebooks = None if codebooks is None else list(codebooks)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples that came out so far."""
+        return self._num_frames * self._engine.info.frame_size
+
+    def push(self, codes: np.ndarray) -> np.ndarray:
+        """Take codes, integers ``[K, t]``, any t; return float32 ``[t * frame_size]``.
+
+        The rows are codebooks 0 .. K-1; of them those sound that the stream was opened with (None = all).
+
+        Raises:
+            ValueError: not ``[K, t]``, a codebook that is not there, a code out of range.
+            DeviceError: not even one frame fits into the device's memory.
+        """
+        engine, info = self._engine, self._engine.info
+        codes = np.asarray(codes)
+        if codes.ndim != 2 or codes.dtype.kind not in "iu":
+            raise ValueError(f"codes are {codes.dtype} {list(codes.shape)}, expected integers [K, t]")
+        codebooks = list(range(codes.shape[0])) if self._codebooks is None else self._codebooks
+        if not codebooks or max(codebooks) >= codes.shape[0] or codes.shape[0] > info.num_codebooks:
+            raise ValueError(
+                f"codes have {codes.shape[0]} codebooks, the stream needs {len(codebooks)} up to number"
+                f" {max(codebooks, default=0) + 1} and the checkpoint has {info.num_codebooks}"
+            )
+        chosen = codes[codebooks]
+        if chosen.size and not (chosen.min() >= 0 and chosen.max() < info.cardinality):
+            raise ValueError(f"codes go from {chosen.min()} to {chosen.max()}, expected 0 to {info.cardinality - 1}")
+
+        def run(start: int, stop: int) -> tuple[np.ndarray, Any]:
+            chunk = torch.from_numpy(chosen[:, start:stop].astype(np.int64)).to(engine.device)
+            samples, state = engine.decode(chunk[None], self._state, codebooks)
+            return samples[0].cpu().numpy(), state
+
+        parts = self._step(run, chosen.shape[1])
+        if len(parts) == 1:
+            return np.ascontiguousarray(parts[0])
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
