@@ -96,15 +96,17 @@ def _fit_codebooks(model: MimiModel, generator: torch.Generator) -> None:
     for rvq in (quantizer.semantic_residual_vector_quantizer, quantizer.acoustic_residual_vector_quantizer):
         residual = rvq.input_proj(latents) if rvq.input_proj is not None else latents
         residual = residual[0].T.contiguous()  # [T, D]
+        # In few dimensions 2048 codes fit so well that level 32 would quantise the rounding errors of level 1.
+        reach = 0.6 * min(1.0, residual.shape[1] / 128)
         for layer in rvq.layers:
             book = layer.codebook
             size, num_frames = book.embed_sum.shape[0], len(residual)
             first = torch.randint(num_frames, (size,), generator=generator)
             second = torch.randint(num_frames, (size,), generator=generator)
             spread = (residual[first] - residual[second]) / math.sqrt(2.0)
-            shrink = 0.35 + 0.5 * torch.rand((size, 1), generator=generator)
+            shrink = reach * (0.5 + torch.rand((size, 1), generator=generator))
             codes = residual.mean(0) + shrink * spread
-            codes += 0.02 * residual.std() * torch.randn(codes.shape, generator=generator)
+            codes += 0.05 * reach * residual.std() * torch.randn(codes.shape, generator=generator)
             usage = 0.5 + torch.rand((size,), generator=generator)
             book.cluster_usage.copy_(usage)
             book.embed_sum.copy_(codes * usage[:, None])
