@@ -1,0 +1,265 @@
+"""``mimi-gui``: the window without a verb, else one verb. A skin: no verb can do what the Python API cannot.
+
+Exit codes: 0 done, 1 it failed (one sentence on stderr), 2 a wrong command line, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mimi_gui.errors import Cancelled, MimiGuiError, OutputError
+
+app = typer.Typer(
+    name="mimi-gui",
+    add_completion=False,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich would cost a fifth of a second of every start
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="See and hear what the Mimi neural audio codec does to your recordings."
+    "  `mimi-gui [--demo] [FILES]` opens the window; the commands below do without it.",
+)
+
+DEFAULT_MODEL = "kyutai/mimi"
+
+Model = Annotated[str, typer.Option("--model", help="A hub id, a folder, a .safetensors file, or mimi-tiny.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+Streaming = Annotated[
+    bool, typer.Option("--streaming", help="Block by block in constant memory; same result.")
+]
+NumCodebooks = Annotated[
+    int | None, typer.Option("--num-codebooks", "-k", min=1, help="The first so many (default: all).")
+]
+FixSsl = Annotated[bool, typer.Option("--fix-ssl", help="Trust the operating system's certificates.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", "-f", help="Replace a file that is there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program; returns the exit code."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    verbs = {command.name for command in app.registered_commands} | {
+        group.name for group in app.registered_groups
+    }
+    asks_for_help = arguments[:1] in (["-h"], ["--help"], ["--version"])
+    if not asks_for_help and (not arguments or arguments[0] not in verbs):
+        arguments = ["window", *arguments]
+    log_path = _configure_logging() if arguments[0] != "window" else None
+    try:
+        if log_path is not None:
+            signal.signal(signal.SIGTERM, _stop)
+        app(arguments, prog_name="mimi-gui")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt:
+        return 130
+    except Cancelled:
+        return 130
+    except MimiGuiError as error:
+        print(f"mimi-gui: {error.message}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        logging.getLogger(__name__).exception("unexpected")
+        if os.environ.get("MIMI_GUI_LOG", "").upper() == "DEBUG":
+            raise
+        print(f"mimi-gui: stopped by {type(error).__name__}: {error} (details: {log_path})", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _stop(number: int, frame: Any) -> None:
+    sys.exit(128 + number)  # unwinds, so that half a file is removed
+
+
+def _configure_logging() -> Path | None:
+    """A rotating file, at the level of MIMI_GUI_LOG; library warnings go there too. Returns its path."""
+    import platformdirs
+
+    path = Path(platformdirs.user_log_dir("mimi-gui", appauthor=False)) / "mimi-gui.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler: logging.Handler = logging.handlers.RotatingFileHandler(
+            path, maxBytes=2**20, backupCount=2, delay=True
+        )
+    except OSError:
+        handler, path = logging.NullHandler(), None  # a read-only home stops no work
+    level = getattr(logging, os.environ.get("MIMI_GUI_LOG", "INFO").upper(), logging.INFO)
+    logging.basicConfig(
+        level=level, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    logging.captureWarnings(True)
+    return path
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from mimi_gui import __version__
+
+        print(f"mimi-gui {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("window", hidden=True)
+def window(
+    files: Annotated[list[str] | None, typer.Argument(metavar="[FILES]...")] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="The bundled recording with the built-in codec.")
+    ] = False,
+) -> None:
+    """Open the window, on FILES if any are given."""
+    from mimi_gui.ui.app import main as open_window
+
+    for name in files or []:
+        if not Path(name).exists() and "." not in name and os.sep not in name:
+            raise typer.BadParameter(f"{name} is neither a file nor a command; see mimi-gui --help")
+    raise typer.Exit(open_window(files or [], demo=demo))
+
+
+@app.command("encode")
+def encode(
+    recording: Annotated[Path, typer.Argument(help="wav, flac, ogg, opus, mp3, aiff ...")],
+    tokens: Annotated[
+        Path | None, typer.Argument(help="The token file (default: RECORDING with .npz).")
+    ] = None,
+    model: Model = DEFAULT_MODEL,
+    device: Device = "auto",
+    streaming: Streaming = False,
+    num_codebooks: NumCodebooks = None,
+    overwrite: Overwrite = False,
+    fix_ssl: FixSsl = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn a recording into tokens (.npz)."""
+    from mimi_gui.audio import audio_info
+    from mimi_gui.encoder import encode_audio
+    from mimi_gui.terminal import Display, say
+
+    tokens = tokens or recording.with_suffix(".npz")
+    _check_target(tokens, overwrite)  # these two fail before torch takes its seconds to load
+    audio_info(recording)
+    with Display(f"Encoding {recording.name}", quiet=quiet) as display:
+        _prepare_process(display, model, fix_ssl)
+        done = encode_audio(
+            recording,
+            tokens,
+            model,
+            device,
+            streaming,
+            num_codebooks,
+            overwrite=overwrite,
+            progress=display.frames,
+            load_progress=display.download,
+        )
+    if not quiet:
+        for warning in done.warnings:
+            say(f"mimi-gui: {warning}")
+        size = f"{done.num_codebooks} codebooks x {done.num_frames} frames"
+        say(f"{done.path}: {size}, {done.duration_s:.2f} s at {done.bitrate_kbps:.3g} kbit/s")
+
+
+@app.command("decode")
+def decode(
+    tokens: Annotated[Path, typer.Argument(help="A token file (.npz).")],
+    recording: Annotated[
+        Path | None, typer.Argument(help="wav, flac, ogg ... (default: TOKENS with .wav).")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="As for encode (default: the one that the tokens name).")
+    ] = None,
+    device: Device = "auto",
+    streaming: Streaming = False,
+    num_codebooks: NumCodebooks = None,
+    subtype: Annotated[str | None, typer.Option("--subtype", help="PCM_16, PCM_24, FLOAT ...")] = None,
+    overwrite: Overwrite = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Decode with another checkpoint than the tokens were made with.")
+    ] = False,
+    fix_ssl: FixSsl = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn tokens into a recording."""
+    from mimi_gui.audio import check_format
+    from mimi_gui.codes import load_codes
+    from mimi_gui.decoder import decode_tokens
+    from mimi_gui.terminal import Display, say
+
+    recording = recording or tokens.with_suffix(".wav")
+    _check_target(recording, overwrite)  # these three fail before torch takes its seconds to load
+    check_format(recording, subtype)
+    named = load_codes(tokens).info.model_name
+    with Display(f"Decoding {tokens.name}", quiet=quiet) as display:
+        _prepare_process(display, model or named or DEFAULT_MODEL, fix_ssl)
+        done = decode_tokens(
+            tokens,
+            recording,
+            model,
+            device,
+            streaming,
+            num_codebooks,
+            subtype=subtype,
+            overwrite=overwrite,
+            allow_mismatch=force,
+            progress=display.frames,
+            load_progress=display.download,
+        )
+    if not quiet:
+        for warning in done.warnings:
+            say(f"mimi-gui: {warning}")
+        clipped = f", {done.num_clipped} samples limited to full scale" if done.num_clipped else ""
+        kbps = done.info.bitrate_kbps(done.num_codebooks)
+        tokens_used = f"{done.num_codebooks} codebooks ({kbps:.3g} kbit/s)"
+        say(f"{done.path}: {done.duration_s:.2f} s from {tokens_used}{clipped}")
+
+
+@app.command("info")
+def info(
+    name: Annotated[str, typer.Argument(metavar="FILE", help="A recording, tokens or a checkpoint.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what a recording, a token file or a checkpoint is."""
+    from mimi_gui.info import describe, summary
+
+    facts = describe(name)
+    print(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else summary(facts))
+
+
+def _check_target(path: Path, overwrite: bool) -> None:
+    from mimi_gui.target import check_target
+
+    if path.is_file() and not overwrite:
+        raise OutputError(f"{path} exists already: choose another name or add --overwrite.")
+    check_target(path, overwrite=overwrite)
+
+
+def _prepare_process(display: Any, model: str, fix_ssl: bool) -> None:
+    """What may be done to a process that is ours: certificates, the allocator."""
+    display.status(f"Loading {model} ...")
+    if fix_ssl:
+        from mimi_gui.checkpoints import trust_system_certificates
+
+        trust_system_certificates()
+    from mimi_gui.codec import tune_process
+
+    tune_process()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
