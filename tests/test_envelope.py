@@ -65,10 +65,8 @@ def test_nothing_to_see_is_empty() -> None:
 
 
 @pytest.mark.parametrize("length", [1, BLOCK_SAMPLES - 1, BLOCK_SAMPLES, BLOCK_SAMPLES * 4 + 1, 100_003])
-@pytest.mark.parametrize("piece", [1, 63, 1920, 50_000])
+@pytest.mark.parametrize("piece", [29, 63, 1920, 50_000])
 def test_growing_equals_whole(length: int, piece: int) -> None:
-    if length / piece > 5000:
-        pytest.skip("the same path as the shorter lengths, slowly")
     samples = noise(length)
     builder = EnvelopeBuilder(RATE)
     for start in range(0, length, piece):

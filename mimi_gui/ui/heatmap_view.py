@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QFont, QImage, QPainter, QPen
+from PySide6.QtGui import QFont, QPainter, QPen
 from PySide6.QtWidgets import QWidget
 
 from mimi_gui.ui.lane import Lane
@@ -22,6 +22,7 @@ from mimi_gui.ui.time_axis import TimeAxis, format_time
 
 _GAP_PX = 3  # between the semantic row and the acoustic ones
 _MIN_GRID_PX = 7  # cells this large stand apart
+_MIN_NAME_PX, _MIN_NAME_HEIGHT_PX = 34, 13  # cells this large show their token's number
 
 
 class FrameGrid(Protocol):
@@ -155,46 +156,70 @@ class HeatmapView(Lane):
             QRectF(rect.width() - 4, rect.top(), 2, bottom - _GAP_PX), self.theme.color("semantic")
         )
 
+    def plot_pixels(self, size: QSize, ratio: float) -> np.ndarray | None:
+        codes, grid = self._codes, self._grid
+        if codes is None or grid is None:
+            return None
+        width, height = size.width(), size.height()
+        frame_s = grid.frame_to_s(1)
+        step_s = self.axis.span_s / width
+        frames = np.floor((self.axis.start_s + (np.arange(width) + 0.5) * step_s) / frame_s).astype(np.int64)
+        num_inside = int(np.searchsorted(frames, self._ready))
+        frames = frames[:num_inside]
+        per_bin = self.frames_per_bin(step_s / frame_s)
+        if per_bin == 1:
+            cells, table = self._token_cells(frames), code_table
+        else:
+            cells, table = np.take(self._usage_of(per_bin), frames // per_bin, axis=1), usage_table
+        num_rows = codes.shape[0]
+        active = self._active or num_rows
+        colors = np.full((num_rows, width), self.theme.color("plot").rgb(), np.uint32)
+        colors[:active, :num_inside] = np.take(table(self.theme), cells[:active], mode="clip")
+        if active < num_rows:
+            faint = table(self.theme, dimmed=True)
+            colors[active:, :num_inside] = np.take(faint, cells[active:], mode="clip")
+        edges = self._pixel_edges(height, ratio)
+        pixels = np.repeat(colors, np.diff(edges), axis=0)
+        self._cut_cells(pixels, edges, frame_s / step_s, ratio)
+        return pixels
+
+    def _pixel_edges(self, height: int, ratio: float) -> np.ndarray:
+        return np.round(self._row_edges(height / ratio) * ratio).astype(int)
+
+    def _cut_cells(self, pixels: np.ndarray, edges: np.ndarray, cell_px: float, ratio: float) -> None:
+        """Part the semantic rows from the others, and large cells from each other."""
+        assert self._grid is not None
+        ground = self.theme.color("plot").rgb()
+        semantic = min(self._grid.num_semantic_codebooks, len(edges) - 1)
+        if semantic < len(edges) - 1:
+            pixels[edges[semantic] - round(_GAP_PX * ratio) : edges[semantic]] = ground
+        if cell_px < _MIN_GRID_PX * ratio:
+            return
+        frame_s = self._grid.frame_to_s(1)
+        frames = np.arange(math.ceil(self.axis.start_s / frame_s), math.floor(self.axis.end_s / frame_s) + 1)
+        x = ((frames * frame_s - self.axis.start_s) * (cell_px / frame_s)).astype(int)
+        pixels[:, x[x < pixels.shape[1]]] = ground
+        if edges[-1] - edges[-2] >= _MIN_GRID_PX * ratio:
+            pixels[edges[semantic:-1]] = ground
+
     def draw_plot(self, painter: QPainter, size: QSize, ratio: float) -> None:
         codes, grid = self._codes, self._grid
         if codes is None or grid is None:
             return
         width, height = size.width(), size.height()
-        times = self.axis.start_s + (np.arange(width) + 0.5) * (self.axis.span_s / width)
-        frame_s = grid.frame_to_s(1)
-        frames = np.floor(times / frame_s).astype(np.int64)
-        per_bin = self.frames_per_bin(self.axis.span_s / width / frame_s)
-        inside = frames < self._ready
-        num_inside = int(np.count_nonzero(inside))
-        frames = frames[:num_inside]
-        num_rows = codes.shape[0]
-        if per_bin == 1:
-            cells = self._token_cells(frames)
-        else:
-            cells = self._usage_of(per_bin)[:, frames // per_bin]
-        edges = np.round(self._row_edges(height / ratio) * ratio).astype(int)
-        active = self._active or num_rows
-        semantic = min(grid.num_semantic_codebooks, num_rows)
-        gap = round(_GAP_PX * ratio) if semantic < num_rows else 0
-        table = code_table if per_bin == 1 else usage_table
-        for first, last, dimmed in ((0, active, False), (active, num_rows, True)):
-            for begin, end in ((first, min(last, semantic)), (max(first, semantic), last)):
-                if end <= begin or num_inside == 0:
-                    continue
-                heights = np.diff(edges[begin : end + 1])
-                if begin < semantic:
-                    heights[-1] -= gap
-                image = _indexed(np.repeat(cells[begin:end], heights, axis=0))
-                image.setColorTable(table(self.theme, dimmed=dimmed))
-                painter.drawImage(0, int(edges[begin]), image)
-        self._draw_cell_lines(painter, size, edges, semantic, gap)
-        if active < num_rows:
-            y = int(edges[active])
-            painter.setPen(QPen(self.theme.color("text_dim"), max(round(ratio), 1), Qt.PenStyle.DashLine))
+        edges = self._pixel_edges(height, ratio)
+        pen_width = max(round(ratio), 1)
+        if 0 < self._active < codes.shape[0]:
+            y = int(edges[self._active])
+            painter.setPen(QPen(self.theme.color("text_dim"), pen_width, Qt.PenStyle.DashLine))
             painter.drawLine(0, y, width, y)
-        if num_inside < width and self._ready < codes.shape[1]:
-            painter.setPen(QPen(self.theme.color("accent"), max(round(ratio), 1)))
-            painter.drawLine(num_inside, 0, num_inside, height)
+        head_px = (grid.frame_to_s(self._ready) - self.axis.start_s) / self.axis.span_s * width
+        if self._ready < codes.shape[1] and 0 <= head_px < width:
+            painter.setPen(QPen(self.theme.color("accent"), pen_width))
+            painter.drawLine(int(head_px), 0, int(head_px), height)
+        cell_px = grid.frame_to_s(1) / self.axis.span_s * width
+        if cell_px >= _MIN_NAME_PX * ratio:
+            self._draw_names(painter, edges, cell_px, round(_GAP_PX * ratio), ratio)
 
     def _token_cells(self, frames: np.ndarray) -> np.ndarray:
         """Colour indices uint8 [K, n] of the codes at these frames."""
@@ -208,7 +233,7 @@ class HeatmapView(Lane):
         cells = np.empty(part.shape, np.uint8)
         cells[:semantic] = code_indices(self._grid.cardinality, semantic=True)[part[:semantic]]
         cells[semantic:] = code_indices(self._grid.cardinality, semantic=False)[part[semantic:]]
-        return cells[:, frames - first]
+        return np.take(cells, frames - first, axis=1)
 
     def _usage_of(self, per_bin: int) -> np.ndarray:
         """Share of different tokens in each bin of ``per_bin`` frames, uint8 [K, num_bins], 1..255."""
@@ -222,27 +247,8 @@ class HeatmapView(Lane):
             self._usage[per_bin] = (self._ready, known)
         return known
 
-    def _draw_cell_lines(
-        self, painter: QPainter, size: QSize, edges: np.ndarray, semantic: int, gap: int
-    ) -> None:
-        assert self._grid is not None
-        frame_s = self._grid.frame_to_s(1)
-        cell_px = frame_s / self.axis.span_s * size.width()
-        painter.setPen(QPen(self.theme.color("plot"), 1))
-        if cell_px >= _MIN_GRID_PX:
-            first = math.ceil(self.axis.start_s / frame_s)
-            last = min(math.floor(self.axis.end_s / frame_s), self._ready)
-            for frame in range(first, last + 1):
-                x = int((frame * frame_s - self.axis.start_s) / self.axis.span_s * size.width())
-                painter.drawLine(x, 0, x, size.height())
-        if len(edges) > 1 and edges[-1] - edges[-2] >= _MIN_GRID_PX and cell_px >= _MIN_GRID_PX:
-            for y in edges[semantic:]:
-                painter.drawLine(0, int(y), size.width(), int(y))
-        if cell_px >= 34 and edges[1] - edges[0] - gap >= 13:
-            self._draw_names(painter, size, edges, cell_px, gap)
-
     def _draw_names(
-        self, painter: QPainter, size: QSize, edges: np.ndarray, cell_px: float, gap: int
+        self, painter: QPainter, edges: np.ndarray, cell_px: float, gap: int, ratio: float
     ) -> None:
         """Write each token's number into cells that have room for it."""
         assert self._codes is not None
@@ -253,19 +259,18 @@ class HeatmapView(Lane):
         last = min(math.ceil(self.axis.end_s / frame_s), self._ready)
         for row in range(self._codes.shape[0]):
             room = int(edges[row + 1] - edges[row]) - (gap if self._is_semantic(row) else 0)
-            if room < 13:
+            if room < _MIN_NAME_HEIGHT_PX * ratio:
                 break
-            font.setPixelSize(min(room - 3, round(cell_px / 3.4), 22))
+            font.setPixelSize(min(room - round(3 * ratio), round(cell_px / 3.4), round(15 * ratio)))
             painter.setFont(font)
             table = code_table(self.theme, dimmed=bool(self._active) and row >= self._active)
             indices = code_indices(self._grid.cardinality, semantic=self._is_semantic(row))
             for frame in range(first, last):
                 code = int(self._codes[row, frame])
-                painter.setPen(_ink_on(table[indices[code]]))
-                x = (frame * frame_s - self.axis.start_s) / self.axis.span_s * size.width()
-                painter.drawText(
-                    QRectF(x, edges[row], cell_px, room), Qt.AlignmentFlag.AlignCenter, str(code)
-                )
+                painter.setPen(_ink_on(int(table[indices[code]])))
+                x = (frame * frame_s - self.axis.start_s) / frame_s * cell_px
+                cell = QRectF(x, edges[row], cell_px, room)
+                painter.drawText(cell, Qt.AlignmentFlag.AlignCenter, str(code))
 
 
 def usage_per_bin(codes: np.ndarray, per_bin: int) -> np.ndarray:
@@ -295,17 +300,6 @@ def usage_per_bin(codes: np.ndarray, per_bin: int) -> np.ndarray:
     if not parts:
         return np.zeros((num_rows, 0), np.uint8)
     return np.concatenate(parts, axis=1).astype(np.uint8)
-
-
-def _indexed(cells: np.ndarray) -> QImage:
-    """Wrap uint8 [H, W] as an indexed image; Qt wants rows padded to four bytes."""
-    height, width = cells.shape
-    stride = (width + 3) // 4 * 4
-    pixels = np.zeros((height, stride), np.uint8)
-    pixels[:, :width] = cells
-    image = QImage(pixels.data, width, height, stride, QImage.Format.Format_Indexed8)
-    image.pixels = pixels  # pyright: ignore[reportAttributeAccessIssue]
-    return image
 
 
 def _ink_on(packed: int) -> Qt.GlobalColor:

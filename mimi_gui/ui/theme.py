@@ -146,8 +146,8 @@ def code_indices(cardinality: int, *, semantic: bool) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def code_table(theme: Theme, *, dimmed: bool = False) -> list[int]:
-    """Return 256 colours (0xffRRGGBB) for codes; ``dimmed`` for rows that are not decoded.
+def code_table(theme: Theme, *, dimmed: bool = False) -> np.ndarray:
+    """Return uint32 [256] colours (0xffRRGGBB) for codes; ``dimmed`` for rows that are not decoded.
 
     Lightness rises along each part of the table, so two colours that some eyes see as the same hue still
     differ in brightness.
@@ -169,7 +169,7 @@ def code_table(theme: Theme, *, dimmed: bool = False) -> list[int]:
         )
     if dimmed:
         rows = [blend(hex_color(_half_grey(row)), theme.plot, 0.16) for row in rows]
-    return [_packed(row) for row in rows]
+    return _table(rows)
 
 
 def _half_grey(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -179,8 +179,11 @@ def _half_grey(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 @lru_cache(maxsize=8)
-def usage_table(theme: Theme, *, dimmed: bool = False) -> list[int]:
-    """Return 256 colours from "one token repeated" (0) to "all tokens differ" (255), lightness monotonic."""
+def usage_table(theme: Theme, *, dimmed: bool = False) -> np.ndarray:
+    """Return uint32 [256] colours from "one token repeated" (1) to "all tokens differ" (255).
+
+    Lightness is monotonic: here more is more.
+    """
     rows = []
     for i in range(256):
         x = i / 255
@@ -190,13 +193,19 @@ def usage_table(theme: Theme, *, dimmed: bool = False) -> list[int]:
             row = oklch_to_rgb(0.96 - 0.58 * x, 0.02 + 0.13 * x, 70 - 130 * x)
         rows.append(blend(hex_color(row), theme.plot, 0.2) if dimmed else row)
     rows[EMPTY_INDEX] = blend(theme.plot, theme.plot, 1.0)
-    return [_packed(row) for row in rows]
+    return _table(rows)
 
 
 @lru_cache(maxsize=32)
-def ramp_table(back: str, front: str) -> list[int]:
-    """Return 256 colours from ``back`` to ``front``: coverage of an anti-aliased shape as an image."""
-    return [_packed(blend(front, back, i / 255)) for i in range(256)]
+def ramp_table(back: str, front: str, num_colors: int = 256) -> np.ndarray:
+    """Return uint32 [num_colors] from ``back`` to ``front``: how much of a pixel a shape covers."""
+    return _table([blend(front, back, i / (num_colors - 1)) for i in range(num_colors)])
+
+
+def _table(rows: list[tuple[int, int, int]]) -> np.ndarray:
+    table = np.array([_packed(row) for row in rows], np.uint32)
+    table.setflags(write=False)
+    return table
 
 
 def _packed(rgb: tuple[int, int, int]) -> int:
