@@ -22,7 +22,7 @@ from mimi_gui.errors import Cancelled, ModelUnavailable
 from mimi_gui.resources import resource_path
 
 if TYPE_CHECKING:
-    from transformers import MimiConfig, MimiModel
+    from transformers import MimiConfig
 
     from mimi_gui.codes import CodecInfo
 
@@ -136,17 +136,6 @@ def trust_system_certificates() -> None:
     close_session = getattr(huggingface_hub, "close_session", None)
     if close_session is not None:
         close_session()  # the client that exists already was built with the old trust
-
-
-def load_model(checkpoint: Checkpoint) -> MimiModel:
-    """Load the MimiModel: eval, float32, on the CPU. Every weight is there, or it is refused. Imports torch.
-
-    Raises:
-        ModelUnavailable: not a Mimi checkpoint, a key missing, too many or of another shape, a damaged file.
-    """
-    from mimi_gui import weights
-
-    return weights.load_model(checkpoint)
 
 
 def codec_info(checkpoint: Checkpoint, config: MimiConfig) -> CodecInfo:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
@@ -13,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from mimi_gui.checkpoints import DEFAULT_MODEL, Checkpoint, codec_info, fetch_checkpoint, load_model
+from mimi_gui.checkpoints import DEFAULT_MODEL, Checkpoint, codec_info, fetch_checkpoint
 from mimi_gui.codes import CodecInfo, Codes
 from mimi_gui.errors import Cancelled, CodesMismatch, DeviceError
 from mimi_gui.streaming import Engine, StreamDecoder, StreamEncoder
+from mimi_gui.weights import load_model
 
 Progress = Callable[[int, int], None]
 Cancel = Callable[[], bool]

@@ -49,7 +49,11 @@ _MOSHI_HEADS = 8  # not to be seen from the file; the same in every Mimi of Kyut
 
 
 def load_model(checkpoint: Checkpoint) -> MimiModel:
-    """See :func:`mimi_gui.checkpoints.load_model`."""
+    """Load the MimiModel: eval, float32, on the CPU. Every weight is there, or it is refused. Imports torch.
+
+    Raises:
+        ModelUnavailable: not a Mimi checkpoint, a key missing, too many or of another shape, a damaged file.
+    """
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file

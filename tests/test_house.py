@@ -25,7 +25,9 @@ FLOORS = [
     {"resources", "target"},
     {"codes", "audio"},
     {"analysis"},
-    {"checkpoints", "kernels"},
+    {"hub", "kernels"},
+    {"checkpoints"},
+    {"weights"},
     {"streaming"},
     {"codec"},
 ]
