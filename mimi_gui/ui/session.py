@@ -1,7 +1,8 @@
 """The one document: what is open, what the codec made of it, and which job may still change that.
 
 Lives in the GUI thread and is the only place where the window's state changes. It reads no byte and knows no
-tensor: it submits jobs and takes in what they deliver. A parcel of a job that is no longer wanted is dropped. What is open stays open until its successor has been read, so a bad file that is dropped costs nothing.
+tensor: it submits jobs and takes in what they deliver. A parcel of a job that is no longer wanted is dropped. What
+is open stays open until its successor has been read, so a bad file that is dropped costs nothing.
 """
 
 from __future__ import annotations
@@ -136,6 +137,10 @@ class Session(QObject):
     def start_model(self) -> None:
         """Look for the chosen checkpoint and load it; a missing one is told, not fetched."""
         self._load(download=False)
+
+    def start_with(self, model_name: str | None, device: str | None) -> None:
+        """Take the model and device of the command line for this run; the settings keep theirs."""
+        self.choice = ModelChoice(model_name or self.choice.name, device or self.choice.device)
 
     def use_model(self, name: str) -> None:
         """Change the checkpoint; what is open is encoded again with it."""

@@ -1,0 +1,188 @@
+"""Every action of the window in one table: its menu, words, keys and tooltip. Menus and the keys list grow from it.
+
+An action's name is the name of the method of :class:`mimi_gui.ui.commands.Commands` that carries it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PySide6.QtCore import QObject, Qt
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QMenu, QMenuBar
+
+MENUS = ("File", "Edit", "View", "Playback", "Codec", "Help")
+SEPARATOR = "-"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One action. ``needs`` names what must be there: "", "open", "sound", "tokens", "list"."""
+
+    menu: str
+    name: str
+    text: str
+    keys: tuple[str, ...]
+    tip: str
+    needs: str = ""
+    is_checkable: bool = False
+
+
+def _line(menu: str) -> Spec:
+    return Spec(menu, SEPARATOR, "", (), "")
+
+
+SPECS = (
+    Spec("File", "open", "&Open …", ("Ctrl+O",), "Open recordings, token files or a checkpoint"),
+    Spec("File", "open_folder", "Open &Folder …", ("Ctrl+Shift+O",), "Open all recordings of a folder as a list"),
+    Spec("File", "open_sample", "Open the Bundled &Sample", ("Ctrl+Shift+D",), "Open a clip of read English"),
+    Spec("File", "recent", "Open &Recent", (), "Files that were open before"),
+    _line("File"),
+    Spec("File", "save_tokens", "&Save Tokens …", ("Ctrl+S",), "Save the tokens that are heard as .npz", "tokens"),
+    Spec(
+        "File", "export_audio", "&Export Reconstruction …", ("Ctrl+Shift+E",),
+        "Save what came back from the tokens as wav, flac or ogg", "tokens",
+    ),
+    _line("File"),
+    Spec("File", "quit", "&Quit", ("Ctrl+Q",), "Close the window"),
+    Spec("Edit", "escape", "Cancel, or &Clear Selection", ("Esc",), "Stop what is going on, else clear the loop region"),
+    Spec("Edit", "select_all", "Select &All", ("Ctrl+A",), "Select the whole recording as loop region", "open"),
+    Spec("Edit", "copy_position", "Copy &Position", ("Ctrl+C",), "Copy the playhead's time and frame", "open"),
+    _line("Edit"),
+    Spec("Edit", "preferences", "P&references …", ("Ctrl+,",), "Model, device, output, look"),
+    Spec("View", "fit", "&Fit", ("F", "Ctrl+0"), "Show the whole recording", "open"),
+    Spec("View", "zoom_to_selection", "Zoom to &Selection", ("Ctrl+E",), "Show the loop region only", "open"),
+    Spec("View", "zoom_in", "Zoom &In", ("+", "=", "Ctrl++"), "See less, larger (wheel: at the pointer)", "open"),
+    Spec("View", "zoom_out", "Zoom &Out", ("-", "Ctrl+-"), "See more, smaller", "open"),
+    Spec("View", "follow", "Follow &Playhead", ("Ctrl+F",), "Turn the page when the playhead leaves it", "", True),
+    _line("View"),
+    Spec("View", "previous_recording", "Pre&vious Recording", ("Ctrl+PgUp",), "Open the one above in the list", "list"),
+    Spec("View", "next_recording", "&Next Recording", ("Ctrl+PgDown",), "Open the one below in the list", "list"),
+    Spec("View", "panels", "Pane&ls", (), "Show or hide the panels"),
+    _line("View"),
+    Spec("View", "next_control", "Next &Control", ("F6",), "Move the keyboard to the next control"),
+    Spec("View", "previous_control", "Previous Con&trol", ("Shift+F6",), "Move the keyboard to the control before"),
+    Spec("View", "full_screen", "Full Scr&een", ("F11",), "Fill the screen", "", True),
+    Spec("Playback", "play", "&Play or Pause", ("Space",), "Play from the playhead, or pause", "sound"),
+    Spec("Playback", "stop", "S&top", ("Shift+Space",), "Pause and go back to the start", "sound"),
+    _line("Playback"),
+    Spec("Playback", "hear_a", "Hear &A, the Original", ("A",), "Switch to what Mimi heard, at the same place", "sound"),
+    Spec("Playback", "hear_b", "Hear &B, the Reconstruction", ("B",), "Switch to what came back", "sound"),
+    Spec("Playback", "switch", "&Switch Sides", ("Tab", "X"), "Hear the other side", "sound"),
+    Spec("Playback", "match", "&Match Loudness", ("M",), "Play both sides equally loud (BS.1770)", "", True),
+    _line("Playback"),
+    Spec("Playback", "loop", "&Loop", ("L",), "Play the selected region again and again", "sound", True),
+    Spec("Playback", "loop_start", "Loop Sta&rt Here", ("[",), "The loop begins at the playhead", "sound"),
+    Spec("Playback", "loop_end", "Loop E&nd Here", ("]",), "The loop ends at the playhead", "sound"),
+    _line("Playback"),
+    Spec("Playback", "go_start", "Go to Start", ("Home",), "Put the playhead at the start", "sound"),
+    Spec("Playback", "go_end", "Go to End", ("End",), "Put the playhead at the end", "sound"),
+    Spec("Playback", "previous_frame", "One Frame Back", (",",), "Move by one token frame (80 ms)", "sound"),
+    Spec("Playback", "next_frame", "One Frame On", (".",), "Move by one token frame (80 ms)", "sound"),
+    Spec("Playback", "louder", "Louder", ("Ctrl+Up",), "Turn the volume up"),
+    Spec("Playback", "softer", "Softer", ("Ctrl+Down",), "Turn the volume down"),
+    Spec("Codec", "fewer_codebooks", "&Fewer Codebooks", ("Alt+Down",), "Decode with one codebook less", "open"),
+    Spec("Codec", "more_codebooks", "&More Codebooks", ("Alt+Up",), "Decode with one codebook more", "open"),
+    *(
+        Spec(
+            "Codec", f"codebooks_{count}", f"{count} Codebook{'s' if count > 1 else ''}", (str(i + 1),),
+            f"Decode with {count} of the codebooks", "open",
+        )
+        for i, count in enumerate((1, 2, 4, 8, 16, 32))
+    ),
+    Spec("Codec", "encode_again", "&Encode Again", ("Ctrl+R",), "Start over with what is open", "open"),
+    _line("Codec"),
+    Spec("Codec", "use_kyutai", "Use &Kyutai Mimi", (), "Load Kyutai's own checkpoint"),
+    Spec("Codec", "use_demo", "Use the Built-in &Demo Codec", (), "Load the small codec that comes along"),
+    Spec("Codec", "choose_model", "&Choose a Checkpoint …", (), "Load a .safetensors file"),
+    Spec("Codec", "choose_model_folder", "Choose a Checkpoint F&older …", (), "Load a folder with config.json"),
+    Spec("Codec", "download", "D&ownload Kyutai Mimi …", (), "Fetch the checkpoint (385 MB) from the Hugging Face hub"),
+    Spec("Help", "keys", "&Keys", ("F1", "F2"), "List all keys"),
+    Spec("Help", "troubleshooting", "&Troubleshooting", ("Shift+F1",), "What to do when something does not work"),
+    Spec("Help", "open_log", "Show the &Log File", (), "Open the folder of the log in the file manager"),
+    _line("Help"),
+    Spec("Help", "about", "&About Mimi GUI", (), "Version, licence, where things come from"),
+)  # fmt: skip
+
+POINTER_KEYS = (
+    ("Click", "Put the playhead there"),
+    ("Drag", "Select a loop region"),
+    ("Shift+Drag, middle drag", "Move along"),
+    ("Wheel", "Zoom at the pointer"),
+    ("Shift+Wheel", "Scroll along"),
+    ("Left, Right", "Scroll along (when the views have the keyboard)"),
+)
+
+
+class Actions(QObject):
+    """The QActions of the window, by name, with their menus.
+
+    Attributes:
+        menus: the submenus "recent" and "panels", for their owners to fill.
+    """
+
+    def __init__(self, commands: QObject, menu_bar: QMenuBar) -> None:
+        super().__init__(menu_bar)
+        self._actions: dict[str, QAction] = {}
+        self._needs: dict[str, str] = {}
+        self.menus: dict[str, QMenu] = {}
+        for title in MENUS:
+            menu = menu_bar.addMenu(f"&{title}")
+            menu.setToolTipsVisible(True)
+            for spec in SPECS:
+                if spec.menu != title:
+                    continue
+                if spec.name == SEPARATOR:
+                    menu.addSeparator()
+                elif not spec.keys and spec.name in ("recent", "panels"):
+                    self.menus[spec.name] = menu.addMenu(spec.text)
+                    self.menus[spec.name].setToolTip(spec.tip)
+                else:
+                    menu.addAction(self._action(spec, commands))
+
+    def _action(self, spec: Spec, commands: QObject) -> QAction:
+        action = QAction(spec.text, self)
+        action.setObjectName(spec.name)
+        action.setCheckable(spec.is_checkable)
+        action.setShortcuts([QKeySequence(key) for key in spec.keys])
+        action.setShortcutContext(Qt.ShortcutContext.WindowShortcut)
+        keys = f" ({', '.join(spec.keys)})" if spec.keys else ""
+        action.setToolTip(spec.tip + keys)
+        action.setStatusTip(spec.tip)
+        if spec.name == "quit":
+            action.setMenuRole(QAction.MenuRole.QuitRole)
+        elif spec.name == "preferences":
+            action.setMenuRole(QAction.MenuRole.PreferencesRole)
+        elif spec.name == "about":
+            action.setMenuRole(QAction.MenuRole.AboutRole)
+        handler: Callable[..., None] = getattr(commands, spec.name)
+        action.triggered.connect(handler)
+        self._actions[spec.name] = action
+        self._needs[spec.name] = spec.needs
+        return action
+
+    def __getitem__(self, name: str) -> QAction:
+        return self._actions[name]
+
+    def all(self) -> list[QAction]:
+        """Every action, in the order of the table."""
+        return list(self._actions.values())
+
+    def set_available(self, available: set[str]) -> None:
+        """Enable what has all it needs."""
+        for name, action in self._actions.items():
+            needs = self._needs[name]
+            action.setEnabled(not needs or needs in available)
+
+    def set_checked(self, name: str, on: bool) -> None:
+        """Show a state without announcing it."""
+        action = self._actions[name]
+        action.blockSignals(True)
+        action.setChecked(on)
+        action.blockSignals(False)
+
+
+def plain(text: str) -> str:
+    """The words of an action without mnemonic and dots."""
+    return text.replace("&", "").removesuffix(" …")

@@ -1,0 +1,213 @@
+"""Start the window: logging, crash hook, settings, theme; then paint first and load later.
+
+On Windows torch has to be loaded before Qt (pytorch#166628), so :func:`main` does that there, behind a splash that
+needs no Qt; everywhere else the window is on the screen before torch is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import logging.handlers
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+_STARTED = time.monotonic()
+
+if sys.platform == "win32":  # must come before the first Qt import
+    import torch  # noqa: F401
+
+from PySide6.QtCore import (
+    QMessageLogContext,
+    QObject,
+    Qt,
+    QTimer,
+    QtMsgType,
+    Signal,
+    Slot,
+    qInstallMessageHandler,
+)
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication
+
+from mimi_gui.resources import resource_path
+from mimi_gui.ui.codec_jobs import DEMO_MODEL
+from mimi_gui.ui.help_dialog import DetailsDialog
+from mimi_gui.ui.icons import app_icon
+from mimi_gui.ui.main_window import MainWindow
+from mimi_gui.ui.settings import SettingsStore
+from mimi_gui.ui.theme import ThemeKeeper
+
+log = logging.getLogger(__name__)
+
+_LOG_BYTES = 1_000_000
+_GC_MS = 1_000
+_QT_LEVELS = {
+    QtMsgType.QtDebugMsg: logging.DEBUG,
+    QtMsgType.QtInfoMsg: logging.INFO,
+    QtMsgType.QtWarningMsg: logging.WARNING,
+    QtMsgType.QtCriticalMsg: logging.ERROR,
+    QtMsgType.QtFatalMsg: logging.CRITICAL,
+}
+
+
+class CrashHook(QObject):
+    """What nobody foresaw: into the log, and once on the screen; the window goes on."""
+
+    _caught = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._is_shown = False
+        self._caught.connect(self._show, Qt.ConnectionType.QueuedConnection)
+
+    def install(self) -> None:
+        """Take over Python's last words, of every thread."""
+        sys.excepthook = self._take
+        threading.excepthook = self._take_thread
+
+    def _take(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            QApplication.quit()
+            return
+        log.critical("unforeseen", exc_info=(kind, error, trace))
+        self._caught.emit("".join(traceback.format_exception(kind, error, trace)))
+
+    def _take_thread(self, args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            self._take(args.exc_type, args.exc_value, args.exc_traceback)
+
+    @Slot(str)
+    def _show(self, details: str) -> None:
+        if not self._is_shown:
+            self._is_shown = True  # one dialog at a time; the log has them all
+            DetailsDialog(details, QApplication.activeWindow()).exec()
+            self._is_shown = False
+
+
+class QuietCollector(QObject):
+    """Python's cycle collection, in the GUI thread only and in small steps.
+
+    A collection that happens to run in a worker would destroy Qt objects there, and a full one after torch has been
+    imported would stop the window for a quarter of a second.
+    """
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        gc.disable()
+        self._timer = QTimer(self)
+        self._timer.setInterval(_GC_MS)
+        self._timer.timeout.connect(self._step)
+        self._timer.start()
+
+    @Slot()
+    def freeze(self) -> None:
+        """Call what is there now permanent: modules and classes, which no collection need look at again."""
+        gc.freeze()
+
+    @Slot()
+    def _step(self) -> None:
+        gc.collect(1)
+
+
+def log_path() -> Path:
+    """Where the log file is."""
+    import platformdirs
+
+    return Path(platformdirs.user_log_dir("mimi-gui", appauthor=False)) / "mimi-gui.log"
+
+
+def set_up_logging(path: Path) -> None:
+    """A rotating file, with Qt's messages and Python's warnings; problems go to the terminal too."""
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    form = logging.Formatter("%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=2, encoding="utf-8")
+    except OSError as error:
+        print(f"No log file: {path}: {error.strerror}", file=sys.stderr)
+    else:
+        file.setFormatter(form)
+        root.addHandler(file)
+    terminal = logging.StreamHandler()
+    terminal.setLevel(logging.ERROR)
+    terminal.setFormatter(form)
+    root.addHandler(terminal)
+    logging.captureWarnings(True)
+    qInstallMessageHandler(_take_qt_message)
+
+
+def _take_qt_message(kind: QtMsgType, context: QMessageLogContext, message: str) -> None:
+    logging.getLogger("qt").log(_QT_LEVELS.get(kind, logging.WARNING), message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mimi-gui", description="See and hear what the Mimi codec keeps.")
+    parser.add_argument("files", nargs="*", help="recordings, token files (.npz), folders, checkpoints")
+    parser.add_argument("--demo", action="store_true", help="open the bundled sample with the built-in demo codec")
+    parser.add_argument("--model", help="kyutai/mimi, mimi-tiny, a folder or a .safetensors file")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--fix-ssl", action="store_true", help="trust the operating system's certificates")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the window until it is closed. Returns the process's exit status."""
+    options = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+    path = log_path()
+    set_up_logging(path)
+    if options.fix_ssl:
+        os.environ["MIMI_GUI_FIX_SSL"] = "1"
+    QGuiApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
+    app = QApplication(["mimi-gui"])
+    app.setApplicationName("mimi-gui")
+    app.setApplicationDisplayName("Mimi GUI")
+    app.setDesktopFileName("mimi-gui")
+    app.setWindowIcon(app_icon())
+    app.setQuitOnLastWindowClosed(False)  # the threads end first, then the window says so
+    app.setProperty("quits_with_window", True)
+    hook = CrashHook(app)
+    hook.install()
+    settings = SettingsStore(parent=app)
+    themes = ThemeKeeper(app, settings.value.theme)
+    collector = QuietCollector(app)
+    window = MainWindow(settings, themes, log_file=path)
+    files = list(options.files)
+    if options.demo:
+        files.append(str(resource_path("samples", "speech.wav")))
+    model = DEMO_MODEL if options.demo and not options.model else options.model
+    if model or options.device:
+        window.session.start_with(model, options.device)
+    window.session.model_changed.connect(collector.freeze)
+    window.show()
+    starter = _Starter(window, files)
+    QTimer.singleShot(0, starter.begin)
+    status = app.exec()
+    window.codec_thread.wait(10_000)
+    window.files_thread.wait(10_000)
+    qInstallMessageHandler(None)
+    return status
+
+
+class _Starter(QObject):
+    """Begins the slow part after the first paint."""
+
+    def __init__(self, window: MainWindow, files: list[str]) -> None:
+        super().__init__(window)
+        self._window, self._files = window, files
+
+    @Slot()
+    def begin(self) -> None:
+        log.info("window shown after %.0f ms", 1000 * (time.monotonic() - _STARTED))
+        self._window.start(self._files)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,281 @@
+"""What each action does: one short method per line of the table in actions.py. GUI thread only.
+
+A method asks the person where need be and passes the wish on; what it leads to is the session's or the transport's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QUrl
+from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtWidgets import QFileDialog, QMainWindow
+
+from mimi_gui.resources import resource_path
+from mimi_gui.ui.codec_jobs import DEFAULT_MODEL, DEMO_MODEL
+from mimi_gui.ui.file_jobs import AUDIO_SUFFIXES
+from mimi_gui.ui.help_dialog import AboutDialog, DetailsDialog, KeysDialog, TroubleshootingDialog
+from mimi_gui.ui.preferences_dialog import PreferencesDialog
+from mimi_gui.ui.session import Session
+from mimi_gui.ui.settings import SettingsStore
+from mimi_gui.ui.time_axis import format_time
+from mimi_gui.ui.timeline import Wall
+from mimi_gui.ui.transport import Transport
+
+if TYPE_CHECKING:
+    from mimi_gui.ui.actions import Actions
+    from mimi_gui.ui.theme import ThemeKeeper
+
+_ZOOM = 1.5
+_VOLUME_STEP = 0.05
+_SAVE_TOKENS = "Token files (*.npz)"
+_SAVE_AUDIO = "WAV (*.wav);;FLAC (*.flac);;Ogg Vorbis (*.ogg)"
+
+
+class Commands(QObject):
+    """The verbs of one window."""
+
+    def __init__(
+        self,
+        window: QMainWindow,
+        session: Session,
+        transport: Transport,
+        wall: Wall,
+        settings: SettingsStore,
+        themes: ThemeKeeper,
+        log_file: Path | None,
+    ) -> None:
+        super().__init__(window)
+        self._window, self._session, self._transport, self._wall = window, session, transport, wall
+        self._settings, self._themes, self._log_file = settings, themes, log_file
+        self.actions: Actions | None = None
+
+    def perform(self, name: str) -> None:
+        """Carry out what a banner or the welcome page offers: an action's name, or ``name:argument``."""
+        verb, _, argument = name.partition(":")
+        if verb == "use-model":
+            self._session.use_model(argument)
+        elif verb == "use-device":
+            self._session.use_device(argument)
+        else:
+            getattr(self, verb.replace("-", "_"))()
+
+    # File
+
+    def open(self) -> None:
+        patterns = " ".join(f"*{suffix}" for suffix in sorted(AUDIO_SUFFIXES))
+        paths, _ = QFileDialog.getOpenFileNames(
+            self._window, "Open recordings, tokens or a checkpoint", self._settings.value.open_folder,
+            f"Recordings and tokens ({patterns} *.npz);;Checkpoints (*.safetensors);;All files (*)",
+        )  # fmt: skip
+        self._session.open(paths)
+
+    def open_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self._window, "Open a folder", self._settings.value.open_folder)
+        if folder:
+            self._session.open([folder])
+
+    def open_sample(self) -> None:
+        self._session.open([resource_path("samples", "speech.wav")])
+
+    def save_tokens(self) -> None:
+        path = self._ask_target("Save tokens", "tokens", _SAVE_TOKENS)
+        if path is not None:
+            self._session.save_codes(path, overwrite=True)  # the dialog has asked
+
+    def export_audio(self) -> None:
+        path = self._ask_target("Export the reconstruction", "audio", _SAVE_AUDIO)
+        if path is not None:
+            self._session.export_audio(path, overwrite=True)
+
+    def _ask_target(self, title: str, kind: str, filters: str) -> Path | None:
+        document = self._session.document
+        if document.entry is None:
+            return None
+        folder = self._settings.value.save_folder
+        start = Path(folder) if folder and Path(folder).is_dir() else document.entry.path.parent
+        suggested = start / document.suggested_name(kind)
+        text, chosen = QFileDialog.getSaveFileName(self._window, title, str(suggested), filters)
+        if not text:
+            return None
+        path = Path(text)
+        return path if path.suffix else path.with_suffix(chosen[chosen.index("*") + 1 : chosen.index(")")])
+
+    def quit(self) -> None:
+        self._window.close()
+
+    # Edit
+
+    def escape(self) -> None:
+        if self._session.is_making or not self._transport.loop:
+            self._session.cancel()
+        else:
+            self._transport.set_loop(None)
+
+    def select_all(self) -> None:
+        self._transport.set_loop((0.0, self._session.document.duration_s))
+
+    def copy_position(self) -> None:
+        seconds = self._transport.player.position_s
+        frame = self._session.document.info.s_to_frame(seconds)
+        QGuiApplication.clipboard().setText(f"{format_time(seconds, 0.001)} (frame {frame})")
+
+    def preferences(self) -> None:
+        PreferencesDialog(self._session, self._transport, self._settings, self._themes, self._window).exec()
+
+    # View
+
+    def fit(self) -> None:
+        self._wall.fit()
+
+    def zoom_to_selection(self) -> None:
+        self._wall.zoom_to_selection()
+
+    def zoom_in(self) -> None:
+        self._wall.zoom(_ZOOM)
+
+    def zoom_out(self) -> None:
+        self._wall.zoom(1 / _ZOOM)
+
+    def follow(self, on: bool) -> None:
+        self._settings.update(follow_playhead=on)
+        self._wall.set_follow(on)
+
+    def previous_recording(self) -> None:
+        self._session.show(self._session.current - 1)
+
+    def next_recording(self) -> None:
+        self._session.show(self._session.current + 1)
+
+    def next_control(self) -> None:
+        self._window.focusNextChild()
+
+    def previous_control(self) -> None:
+        self._window.focusPreviousChild()
+
+    def full_screen(self, on: bool) -> None:
+        if on:
+            self._window.showFullScreen()
+        else:
+            self._window.showNormal()
+
+    # Playback
+
+    def play(self) -> None:
+        self._transport.toggle_play()
+
+    def stop(self) -> None:
+        self._transport.stop()
+
+    def hear_a(self) -> None:
+        self._transport.set_side("A")
+
+    def hear_b(self) -> None:
+        self._transport.set_side("B")
+
+    def switch(self) -> None:
+        self._transport.switch()
+
+    def match(self, on: bool) -> None:
+        self._transport.set_match(on)
+
+    def loop(self) -> None:
+        self._transport.toggle_loop()
+
+    def loop_start(self) -> None:
+        self._transport.set_loop_edge(0)
+
+    def loop_end(self) -> None:
+        self._transport.set_loop_edge(1)
+
+    def go_start(self) -> None:
+        self._transport.seek(0.0)
+
+    def go_end(self) -> None:
+        self._transport.seek(self._session.document.duration_s)
+
+    def previous_frame(self) -> None:
+        self._transport.step(-1)
+
+    def next_frame(self) -> None:
+        self._transport.step(1)
+
+    def louder(self) -> None:
+        self._transport.set_volume(self._settings.value.volume + _VOLUME_STEP)
+
+    def softer(self) -> None:
+        self._transport.set_volume(self._settings.value.volume - _VOLUME_STEP)
+
+    def rescan(self) -> None:
+        self._transport.rescan()
+
+    # Codec
+
+    def fewer_codebooks(self) -> None:
+        self._session.set_num_codebooks(self._session.num_codebooks - 1)
+
+    def more_codebooks(self) -> None:
+        self._session.set_num_codebooks(self._session.num_codebooks + 1)
+
+    def codebooks_1(self) -> None:
+        self._session.set_num_codebooks(1)
+
+    def codebooks_2(self) -> None:
+        self._session.set_num_codebooks(2)
+
+    def codebooks_4(self) -> None:
+        self._session.set_num_codebooks(4)
+
+    def codebooks_8(self) -> None:
+        self._session.set_num_codebooks(8)
+
+    def codebooks_16(self) -> None:
+        self._session.set_num_codebooks(16)
+
+    def codebooks_32(self) -> None:
+        self._session.set_num_codebooks(32)
+
+    def encode_again(self) -> None:
+        self._session.make_again()
+
+    def use_kyutai(self) -> None:
+        self._session.use_model(DEFAULT_MODEL)
+
+    def use_demo(self) -> None:
+        self._session.use_model(DEMO_MODEL)
+
+    def choose_model(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self._window, "Choose a Mimi checkpoint", self._settings.value.open_folder,
+            "Checkpoints (*.safetensors);;All files (*)",
+        )  # fmt: skip
+        if path:
+            self._session.use_model(path)
+
+    def choose_model_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self._window, "Choose a folder with config.json and weights")
+        if folder:
+            self._session.use_model(folder)
+
+    def download(self) -> None:
+        self._session.download_model()
+
+    # Help
+
+    def keys(self) -> None:
+        KeysDialog(self._window).exec()
+
+    def troubleshooting(self, heading: str | bool = "") -> None:
+        TroubleshootingDialog(heading if isinstance(heading, str) else "", self._window).exec()
+
+    def details(self, text: str) -> None:
+        """Show a traceback with a way to copy it."""
+        DetailsDialog(text, self._window).exec()
+
+    def open_log(self) -> None:
+        if self._log_file is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._log_file.parent)))
+
+    def about(self) -> None:
+        AboutDialog(self._window).exec()

@@ -1,0 +1,358 @@
+"""The ear's side of the session: the player, its two clips, the loop, the level match, and one clock.
+
+Lives in the GUI thread. The player is asked, never waited for: opening a device, listing devices and measuring
+loudness happen elsewhere, and one timer looks at the answers. Clips are filled from the arrays of the session a piece per
+tick, so a long recording never holds the window up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
+
+from mimi_gui.analysis.loudness import LoudnessMatch, matching_gains
+from mimi_gui.errors import PlaybackUnavailable
+from mimi_gui.playback import ABPlayer, Clip, OutputDevice, list_devices
+from mimi_gui.ui.notices import Notice
+from mimi_gui.ui.session import Session
+from mimi_gui.ui.settings import SettingsStore
+from mimi_gui.ui.worker import Desk, Failure, Job, WorkerThread
+
+_LIVELY_MS = 20  # while something moves
+_IDLE_MS = 200  # a device may vanish
+_PIECE_SAMPLES = 120_000  # fed to a clip per tick: 5 s of sound, about 2 ms of work
+_SETTLE_MS = 300  # a loop edge that is being dragged
+_TOPIC = "sound"
+
+
+@dataclass(frozen=True)
+class ListDevices(Job):
+    """Ask for the outputs; takes half a second. Result: a tuple of OutputDevice."""
+
+    def run(self, desk: Desk) -> tuple[OutputDevice, ...]:
+        return tuple(list_devices())
+
+
+@dataclass(frozen=True)
+class MatchLoudness(Job):
+    """Measure both sides over the span that is listened to. Result: LoudnessMatch."""
+
+    a: np.ndarray  # float32 [T]
+    b: np.ndarray  # float32 [T]
+    sample_rate: int
+
+    def run(self, desk: Desk) -> LoudnessMatch:
+        return matching_gains(self.a, self.b, self.sample_rate)
+
+
+class _Feed:
+    """Fills a clip from an array that may still grow, a piece at a time."""
+
+    def __init__(self, samples: np.ndarray, source_rate: int, clip_rate: int) -> None:
+        self.samples = samples
+        self.clip = Clip.for_samples(len(samples), source_rate, clip_rate)
+        self.done = 0
+
+    def advance(self, ready: int) -> bool:
+        """Append up to ``_PIECE_SAMPLES`` of what is ready; returns whether there is more to append now."""
+        stop = min(ready, self.done + _PIECE_SAMPLES)
+        if stop > self.done:
+            self.clip.append(self.samples[self.done : stop])
+            self.done = stop
+        if self.done == len(self.samples) and not self.clip.is_finished:
+            self.clip.finish()
+        return self.done < ready
+
+
+class Transport(QObject):
+    """Play, switch, loop, match. Signals tell facts; the attributes hold the rest.
+
+    Attributes:
+        loop: the selected region in seconds, or None; loops: whether it is played again and again.
+        match: what the loudness measurement found, or None while unknown.
+    """
+
+    position_changed = Signal(object, object)  # seconds, playing
+    changed = Signal()  # side, playing, loop, match, what can be heard
+    devices_changed = Signal(object)  # tuple of OutputDevice
+    noticed = Signal(object)  # Notice
+    settled = Signal(object)  # topic
+
+    def __init__(
+        self,
+        session: Session,
+        files: WorkerThread,
+        settings: SettingsStore,
+        player: ABPlayer | None = None,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._session, self._files, self._settings = session, files, settings
+        self.player = player if player is not None else ABPlayer()
+        self.player.set_volume(settings.value.volume)
+        self.loop: tuple[float, float] | None = None
+        self.loops = False
+        self.match: LoudnessMatch | None = None
+        self.devices: tuple[OutputDevice, ...] = ()
+        self._a: _Feed | None = None
+        self._b: _Feed | None = None
+        self._clip_rate = self.player.sample_rate
+        self._told: tuple[object, ...] = ()
+        self._error = ""
+        self._listing: int | None = None
+        self._matching: int | None = None
+        self._timer = QTimer(self)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._tick)
+        self._settling = QTimer(self)
+        self._settling.setSingleShot(True)
+        self._settling.setInterval(_SETTLE_MS)
+        self._settling.timeout.connect(self._measure)
+        session.source_changed.connect(self._new_document)
+        session.sound_changed.connect(self._new_sound)
+        session.sound_grew.connect(self._wake)
+        session.finished.connect(self._sound_complete)
+        files.finished.connect(self._job_finished)
+        files.failed.connect(self._job_failed)
+
+    # The device
+
+    def start(self) -> None:
+        """Open the output that was used last and list the others; returns at once."""
+        self.player.open(self._settings.value.output_device or None, wait_s=0)
+        self.rescan()
+        self._wake()
+
+    def rescan(self) -> None:
+        """Look for devices again, and for sound where there is none."""
+        self._listing = self._files.submit(ListDevices())
+        if not self.player.is_open and not self.player.is_opening:
+            self._reopen()
+
+    def use_device(self, name: str | None) -> None:
+        """Send the sound to this device, or to the system's own choice (None)."""
+        self._settings.update(output_device=name or "")
+        self._reopen()
+
+    def _reopen(self) -> None:
+        self._error = ""
+        self.player.open(self._settings.value.output_device or None, wait_s=0)
+        self._wake()
+
+    def close(self) -> None:
+        """Fall silent and let the device go."""
+        self._timer.stop()
+        self._settling.stop()
+        self.player.close()
+
+    # Wishes
+
+    def toggle_play(self) -> None:
+        """Play, or pause."""
+        if self.player.is_playing:
+            self.player.pause()
+        elif self._a is not None or self._b is not None:
+            self.player.play()
+        self._wake()
+
+    def stop(self) -> None:
+        """Pause and go back to the start."""
+        self.player.stop()
+        self._wake()
+
+    def seek(self, position_s: float) -> None:
+        """Go on from there."""
+        self.player.seek(max(0.0, min(position_s, self._session.document.duration_s)))
+        self._wake()
+
+    def step(self, num_frames: int) -> None:
+        """Move by whole token frames (80 ms each), landing on a frame's start."""
+        info = self._session.document.info
+        frame = info.s_to_frame(self.player.position_s) + num_frames
+        self.seek(info.frame_to_s(max(frame, 0)))
+
+    def set_side(self, side: str) -> None:
+        """Listen to "A" or "B"; where only one is there, to that."""
+        if side == "A" and self._a is None and self._b is not None:
+            side = "B"
+        self.player.set_side(side)
+        self._wake()
+
+    def switch(self) -> None:
+        """Listen to the other side."""
+        self.set_side("B" if self.player.side == "A" else "A")
+
+    def set_loop(self, loop: tuple[float, float] | None) -> None:
+        """Select a region and play it again and again; None clears it."""
+        self.loop = loop
+        self.loops = loop is not None
+        self._apply_loop()
+
+    def set_loop_edge(self, edge: int) -> None:
+        """Put the loop's start (0) or end (1) where the playhead is."""
+        duration_s = self._session.document.duration_s
+        start, end = self.loop or (0.0, duration_s)
+        here = self.player.position_s
+        start, end = (here, end) if edge == 0 else (start, here)
+        if end > start:
+            self.set_loop((start, end))
+
+    def toggle_loop(self) -> None:
+        """Loop the region (the whole recording where there is none), or play on to the end."""
+        self.loops = not self.loops
+        if self.loops and self.loop is None and self._session.document.duration_s > 0:
+            self.loop = (0.0, self._session.document.duration_s)
+        self._apply_loop()
+
+    def _apply_loop(self) -> None:
+        if self.loops and self.loop is not None:
+            self.player.set_loop(*self.loop)
+            self.loop = self.player.loop_s or self.loop
+        else:
+            self.player.clear_loop()
+        self._settling.start()
+        self._wake()
+
+    def set_match(self, on: bool) -> None:
+        """Play both equally loud, or as decoded."""
+        self._settings.update(level_match=on)
+        self._apply_match()
+
+    def set_volume(self, volume: float) -> None:
+        """0 is silence, 1 as it is."""
+        volume = max(0.0, min(volume, 1.0))
+        self.player.set_volume(volume)
+        self._settings.update(volume=volume)
+        self._wake()
+
+    # What can be heard
+
+    @property
+    def has_a(self) -> bool:
+        """Whether there is an original to hear."""
+        return self._a is not None
+
+    @property
+    def has_b(self) -> bool:
+        """Whether there is some reconstruction to hear already."""
+        return self._b is not None and self._b.done > 0
+
+    @Slot()
+    def _new_document(self) -> None:
+        self.player.stop()
+        self.player.clear_loop()
+        self.player.set_gains_db(0.0, 0.0)
+        self.loop, self.loops, self.match = None, False, None
+        self._a = self._b = None
+        self._fill(a=True)
+        self.player.seek(0.0)
+        self.player.set_side("A" if self._a is not None else "B")
+        self._wake()
+
+    @Slot()
+    def _new_sound(self) -> None:
+        self.match = None
+        self._fill(b=True)
+        self._wake()
+
+    def _fill(self, *, a: bool = False, b: bool = False) -> None:
+        """Begin clips at the device's rate for what is open."""
+        document, rate = self._session.document, self.player.sample_rate
+        self._clip_rate = rate
+        if a:
+            self._a = None
+            if document.recording is not None:
+                waveform = document.recording.waveform
+                self._a = _Feed(waveform.samples, waveform.sample_rate, rate)
+        if b:
+            self._b = None
+            if document.sound is not None:
+                self._b = _Feed(document.sound, document.info.sample_rate, rate)
+        clips = [feed.clip if feed is not None else None for feed in (self._a, self._b)]
+        self.player.set_clips(clips[0], clips[1])
+
+    @Slot()
+    def _sound_complete(self) -> None:
+        self._measure()
+        self._wake()
+
+    # Loudness
+
+    @Slot()
+    def _measure(self) -> None:
+        document = self._session.document
+        if document.recording is None or document.sound is None or not document.is_complete:
+            return
+        rate = document.info.sample_rate
+        start, end = self.loop if self.loop is not None and self.loops else (0.0, document.duration_s)
+        span = slice(round(start * rate), round(end * rate))
+        self._files.cancel(self._matching)
+        job = MatchLoudness(document.recording.waveform.samples[span], document.sound[span], rate)
+        self._matching = self._files.submit(job)
+
+    def _apply_match(self) -> None:
+        if self.match is not None and self._settings.value.level_match:
+            self.player.set_gains_db(self.match.gain_a_db, self.match.gain_b_db)
+        else:
+            self.player.set_gains_db(0.0, 0.0)
+        self.changed.emit()
+
+    @Slot(object, object)
+    def _job_finished(self, number: int, result: object) -> None:
+        if number == self._matching and isinstance(result, LoudnessMatch):
+            self.match = result
+            self._apply_match()
+        elif number == self._listing and isinstance(result, tuple):
+            self.devices = result
+            self.devices_changed.emit(result)
+
+    @Slot(object, object)
+    def _job_failed(self, number: int, failure: Failure) -> None:
+        if number == self._listing and isinstance(failure.error, PlaybackUnavailable):
+            self.devices = ()
+            self.devices_changed.emit(())
+            self._complain(failure.message)
+
+    # The clock
+
+    @Slot()
+    def _wake(self) -> None:
+        self._tick()
+        if self._timer.interval() != _LIVELY_MS or not self._timer.isActive():
+            self._timer.start(_LIVELY_MS)
+
+    @Slot()
+    def _tick(self) -> None:
+        player, document = self.player, self._session.document
+        if player.sample_rate != self._clip_rate:
+            self._fill(a=True, b=True)
+            self._apply_loop()
+        more = False
+        for feed, ready in ((self._a, None), (self._b, document.num_samples)):
+            if feed is not None and not feed.clip.is_finished:
+                more |= feed.advance(len(feed.samples) if ready is None else ready)
+        if player.error and player.error != self._error:
+            self._complain(player.error)
+        elif player.is_open and self._error:
+            self._error = ""
+            self.settled.emit(_TOPIC)
+        playing = player.is_playing
+        self.position_changed.emit(player.position_s, playing)
+        told = (
+            playing, player.side, self.loops, self.loop, player.is_open, self.has_a, self.has_b,
+            player.underruns, round(player.latency_s, 3),
+        )  # fmt: skip
+        if told != self._told:
+            self._told = told
+            self.changed.emit()
+        if not (playing or more or player.is_opening) and self._timer.interval() != _IDLE_MS:
+            self._timer.start(_IDLE_MS)
+
+    def _complain(self, words: str) -> None:
+        if words == self._error:
+            return
+        self._error = words
+        actions = (("Look again", "rescan"),)
+        self.noticed.emit(Notice("warning", words, "No sound", actions=actions, topic=_TOPIC))
