@@ -68,5 +68,5 @@ class PlaybackUnavailable(MimiGuiError):
     default_hint = "No sound"
 
 
-class Cancelled(Exception):  # noqa: N818 - a wish that was granted, not an error
+class Cancelled(Exception):
     """Raised at a chunk border after the caller's ``cancel()`` returned True."""

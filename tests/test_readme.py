@@ -27,7 +27,8 @@ def test_the_python_of_the_readme_runs(
     assert len(code) == 3
     for block in code:
         block = block.replace('"kyutai/mimi"', '"mimi-tiny"')
-        block = block.replace('encode_audio("talk.wav", "tokens.npz"', 'encode_audio("talk.wav", "tokens.npz", "mimi-tiny"')
+        call = 'encode_audio("talk.wav", "tokens.npz"'
+        block = block.replace(call, f'{call}, "mimi-tiny"')
         exec(compile(block, str(README), "exec"), names)
     assert capsys.readouterr().out.startswith("32 121 4.4")
     live, offline = names["live"], names["samples"]
