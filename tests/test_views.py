@@ -50,7 +50,8 @@ def turn(widget: QWidget, x: float, notches: int, *, modifiers: Qt.KeyboardModif
     QApplication.sendEvent(
         widget,
         QWheelEvent(
-            position, widget.mapToGlobal(position), QPoint(), QPoint(0, 120 * notches), Qt.MouseButton.NoButton,
+            position, widget.mapToGlobal(position), QPoint(), QPoint(0, 120 * notches),
+            Qt.MouseButton.NoButton,
             modifiers or Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
         ),
     )  # fmt: skip

@@ -88,6 +88,7 @@ class CodebooksControl(QWidget):
         self._spin.setAccessibleName("Number of codebooks")
         self._spin.setKeyboardTracking(False)
         self._spin.setFixedWidth(64)
+        self._spin.setAlignment(Qt.AlignmentFlag.AlignCenter)
         name.setBuddy(self._spin)
         self._cost = QLabel()
         self._cost.setProperty("dim", True)

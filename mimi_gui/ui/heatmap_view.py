@@ -76,6 +76,18 @@ class HeatmapView(Lane):
             self._active = num_codebooks
             self.refresh_frame()
 
+    def refresh(self) -> None:
+        note = ""
+        if self._grid is not None and not self.is_empty():
+            per_bin = self.frames_per_bin(self._frames_per_px())
+            if per_bin > 1:
+                seconds = self._grid.frame_to_s(per_bin)
+                note = f"from afar: how many different tokens per {per_bin} frames ({seconds:g} s)"
+        if note != self.note:
+            self.note = note
+            self._frame = None
+        super().refresh()
+
     def is_empty(self) -> bool:
         return self._codes is None or self._codes.size == 0
 

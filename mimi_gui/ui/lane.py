@@ -244,6 +244,7 @@ class Lane(TimeCanvas):
         self._plot: QImage | None = None
         self._pixels = np.zeros((0, 0), np.uint32)
         self.placeholder = ""
+        self.note = ""  # at the right end of the title: how to read what is shown
         self.setMinimumHeight(HEADER_PX + 40)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAccessibleName(name)
@@ -389,12 +390,17 @@ class Lane(TimeCanvas):
             painter.setPen(theme.color("side_text") if self._heard else color)
             painter.drawText(badge, Qt.AlignmentFlag.AlignCenter, self._side)
             x += 24
+        note, ink = (
+            ("listening", theme.side(self._side)) if self._heard else (self.note, theme.color("text_faint"))
+        )
+        small = figures_font(self.font(), scale=0.85)
+        note_width = QFontMetrics(small).horizontalAdvance(note) + 14 if note else 0
         bold = QFont(self.font())
         bold.setBold(True)
         flags = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
         for font, color, text in ((bold, "text", self._title), (self.font(), "text_dim", self._facts)):
             metrics = QFontMetrics(font)
-            room = self.width() - x - MARGIN_PX - (64 if self._heard else 0)
+            room = self.width() - x - MARGIN_PX - note_width
             if not text or room < 30:
                 continue
             text = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
@@ -403,8 +409,8 @@ class Lane(TimeCanvas):
             width = metrics.horizontalAdvance(text)
             painter.drawText(QRectF(x, 1, width + 2, HEADER_PX), flags, text)
             x += width + 10
-        if self._heard and self._side:
-            painter.setFont(figures_font(self.font(), scale=0.85))
-            painter.setPen(theme.side(self._side))
-            rect = QRectF(self.width() - MARGIN_PX - 70, 1, 70, HEADER_PX)
-            painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, "listening")
+        if note:
+            painter.setFont(small)
+            painter.setPen(ink)
+            rect = QRectF(self.width() - MARGIN_PX - note_width, 1, note_width, HEADER_PX)
+            painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, note)

@@ -188,9 +188,9 @@ def usage_table(theme: Theme, *, dimmed: bool = False) -> np.ndarray:
     for i in range(256):
         x = i / 255
         if theme.is_dark:
-            row = oklch_to_rgb(0.20 + 0.62 * x, 0.03 + 0.11 * x, 285 + 130 * x)
+            row = oklch_to_rgb(0.22 + 0.36 * x, 0.02 + 0.08 * x, 285)
         else:
-            row = oklch_to_rgb(0.96 - 0.58 * x, 0.02 + 0.13 * x, 70 - 130 * x)
+            row = oklch_to_rgb(0.97 - 0.36 * x, 0.01 + 0.10 * x, 285)
         rows.append(blend(hex_color(row), theme.plot, 0.2) if dimmed else row)
     rows[EMPTY_INDEX] = blend(theme.plot, theme.plot, 1.0)
     return _table(rows)
