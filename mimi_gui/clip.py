@@ -94,11 +94,14 @@ class Clip:
         self._map_views(self.memory.map, num_samples, num_channels)
         self._header[_LENGTH] = num_samples
         self._header[_IDENTITY] = self.identity
+        self._start_writing()
+
+    def _start_writing(self) -> None:
         self._num_source_samples = 0  # appended so far
         self._resampler: soxr.ResampleStream | None = None
-        if self.source_rate != sample_rate:
+        if self.source_rate != self.sample_rate:
             self._resampler = soxr.ResampleStream(
-                self.source_rate, sample_rate, num_channels, dtype="float32", quality="HQ"
+                self.source_rate, self.sample_rate, self.num_channels, dtype="float32", quality="HQ"
             )
 
     def _map_views(self, memory: mmap.mmap, num_samples: int, num_channels: int) -> None:
@@ -131,21 +134,24 @@ class Clip:
         return clip
 
     @classmethod
-    def attach(cls, ticket: dict) -> Clip:
-        """Return another process's clip for reading; ``ticket`` is that clip's ``ticket()``.
+    def attach(cls, ticket: dict, source_rate: int = 0) -> Clip:
+        """Return another process's clip; ``ticket`` is that clip's ``ticket()``.
+
+        With ``source_rate`` this process becomes its one writer, appending blocks at that rate.
 
         Raises:
             OSError, ValueError: that process has let go of the clip meanwhile.
         """
         clip = cls.__new__(cls)
         num_samples, num_channels = ticket["num_samples"], ticket["num_channels"]
-        clip.sample_rate = clip.source_rate = ticket["sample_rate"]
+        clip.sample_rate = ticket["sample_rate"]
+        clip.source_rate = source_rate or clip.sample_rate
         clip.identity = ticket["identity"]
         memory = SharedMemory.attach(ticket["name"], _HEADER_BYTES + 4 * num_samples * num_channels)
         clip._map_views(memory, num_samples, num_channels)
         if clip._header[_IDENTITY] != clip.identity:
             raise ValueError("the memory belongs to another clip by now")
-        clip._resampler = None
+        clip._start_writing()
         return clip
 
     def ticket(self) -> dict:
@@ -210,6 +216,12 @@ class Clip:
         self._header[_LENGTH] = min(len(self.samples), length)
         self._header[_READY] = self._header[_LENGTH]
         self._header[_FINISHED] = 1
+
+    def seal(self) -> None:
+        """End a clip whose writer is gone: what is ready is all there is."""
+        if not self.is_finished:
+            self._header[_LENGTH] = self._header[_READY]
+            self._header[_FINISHED] = 1
 
     def _write(self, block: np.ndarray) -> None:
         start = self.ready

@@ -19,11 +19,11 @@ from typing import Any
 from mimi_gui.clip import Clip
 from mimi_gui.errors import PlaybackUnavailable
 from mimi_gui.mixer import MIN_LOOP_S, Plan
-from mimi_gui.output import OutputDevice, SilentClock, Sound, SoundProcess, list_devices, rescan, sentence
+from mimi_gui.output import SilentClock, Sound, SoundProcess
+from mimi_gui.sound_child import OPEN_WAIT_S, OutputDevice, list_devices, rescan, sentence
 
 __all__ = ["ABPlayer", "Clip", "OutputDevice", "list_devices", "rescan"]
 
-OPEN_WAIT_S = 15.0
 _SIDES = ("A", "B")
 
 
@@ -65,11 +65,7 @@ class ABPlayer:
         }  # fmt: skip
         self._process = SoundProcess(wish)
         if wait_s > 0:
-            try:
-                answer = self._process.answers.get(timeout=wait_s)
-            except queue.Empty:
-                answer = {"failed": "crashed", "detail": "no answer"}
-            self._take(answer)
+            self._take(self._process.wait_for_answer(wait_s))
             if self._error is not None:
                 raise PlaybackUnavailable(self._error)
 

@@ -26,17 +26,25 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Protocol
 
 import numpy as np
 
 from mimi_gui.clip import Clip, SharedMemory
 from mimi_gui.mixer import Mixer, Plan
+from mimi_gui.sound_devices import (
+    SoundError,
+    WatchedStream,
+    devices,
+    find_device,
+    load_portaudio,
+    rates_to_try,
+)
 
-LATENCY_S = 0.030  # low enough to switch by feel, high enough for a busy two-core machine
-WATCH_S = 0.25
-STALLED_S = 3.0  # a stream without a callback for so long is dead
+LATENCY_S = 0.040  # four blocks of 10 ms: soon enough to switch by feel, patient on a busy machine
+WATCH_S = 0.1
 
 _RING = 128
 _FIELDS = 16
@@ -104,105 +112,18 @@ class Status:
         return max(0.0, float(row[_POS_END]) - ahead_s * float(row[_RATE])), int(row[_SERIAL])
 
 
-@dataclass(frozen=True)
-class DeviceRow:
-    """An output device as PortAudio tells it."""
-
-    name: str
-    host_api: str
-    index: int
-    sample_rate: int
-    num_channels: int
-    latency_s: float
-    is_default: bool
-
-
-class SoundError(Exception):
-    """``kind`` is "missing" (no PortAudio), "none" (no device), "gone" (not that device) or "refused"."""
-
-    def __init__(self, kind: str, detail: str = "") -> None:
-        super().__init__(detail)
-        self.kind = kind
-        self.detail = detail
-
-
-def load_portaudio() -> Any:
-    """Import sounddevice, which looks for PortAudio and starts it.
-
-    Raises:
-        SoundError: "missing".
-    """
-    try:
-        import sounddevice
-    except (OSError, ImportError) as error:
-        raise SoundError("missing", str(error)) from error
-    return sounddevice
-
-
-def output_devices(sd: Any) -> list[DeviceRow]:
-    """Return the devices that can play, in PortAudio's order."""
-    apis = sd.query_hostapis()
-    default = -1
-    with contextlib.suppress(sd.PortAudioError, ValueError):
-        default = int(sd.query_devices(kind="output")["index"])
-    return [
-        DeviceRow(
-            name=row["name"],
-            host_api=apis[row["hostapi"]]["name"],
-            index=int(row["index"]),
-            sample_rate=round(row["default_samplerate"]),
-            num_channels=int(row["max_output_channels"]),
-            latency_s=float(row["default_low_output_latency"]),
-            is_default=int(row["index"]) == default,
-        )
-        for row in sd.query_devices()
-        if row["max_output_channels"] > 0
-    ]
-
-
-def find_device(rows: list[DeviceRow], name: str | None, host_api: str | None) -> DeviceRow:
-    """Choose by name and host API, never by index: indices move when a device comes or goes.
-
-    Raises:
-        SoundError: "none" or "gone".
-    """
-    if not rows:
-        raise SoundError("none")
-    if name is None:
-        return next((row for row in rows if row.is_default), rows[0])
-    named = [row for row in rows if row.name == name]
-    matches = [row for row in named if host_api in (None, row.host_api)] or named
-    if not matches:
-        raise SoundError("gone", name)
-    return matches[0]
-
-
-def rates_to_try(row: DeviceRow) -> list[int]:
-    """Return sample rates in Hz, the best first.
-
-    ALSA's plug-ins (default, pulse, pipewire) report 44.1 kHz whatever the sound card does; nearly all run at
-    48 kHz.
-    """
-    usual = [48000, 44100]
-    is_plugin = row.host_api == "ALSA" and "hw:" not in row.name
-    return list(dict.fromkeys([*usual, row.sample_rate] if is_plugin else [row.sample_rate, *usual]))
-
-
-class Player:
+class Player(WatchedStream):
     """The stream, its mixer and the clips it has seen. All methods run in the main thread but
     ``_callback``.
     """
 
     def __init__(self, status: Status) -> None:
         self.status = status
-        self.stream: Any = None
         self.mixer: Mixer | None = None
-        self.failure = ""
         self._clips: dict[int, Clip] = {}
         self._abort: type[Exception] = RuntimeError
         self._last_call = 0.0
         self._patience_s = 0.0
-        self._seen = (0, 0.0)  # number of callbacks, when it last grew
 
     def open(self, wish: dict) -> dict:
         """Open and start the stream; return what the window wants to know.
@@ -211,7 +132,7 @@ class Player:
             SoundError: any kind.
         """
         sd = load_portaudio()
-        row = find_device(output_devices(sd), wish.get("name"), wish.get("host_api"))
+        row = find_device(devices(sd, "output"), wish.get("name"), wish.get("host_api"))
         rates = [wish["sample_rate"]] if wish.get("sample_rate") else rates_to_try(row)
         channels = min(2, row.num_channels)
         latency = max(wish.get("latency_s") or LATENCY_S, row.latency_s)
@@ -231,12 +152,22 @@ class Player:
                     problem = str(error)
                     self.close()
                     continue
-                self._seen = (0, time.monotonic())
                 return {
                     "device": asdict(row), "sample_rate": rate, "num_channels": channels,
                     "latency_s": float(self.stream.latency),
                 }  # fmt: skip
         raise SoundError("refused", f"{row.name}: {problem}")
+
+    def obey(self, command: dict, answer: Callable[[dict], None]) -> None:
+        if "open" in command:
+            self.close()
+            answer({"opened": self.open(command["open"])})
+        if "plan" in command:
+            self.publish(command["plan"])
+
+    @property
+    def num_callbacks(self) -> int:
+        return self.status.num_callbacks
 
     def close(self) -> None:
         if self.stream is not None:
@@ -287,25 +218,30 @@ class Player:
             self.failure = traceback.format_exc()
             raise self._abort from None
 
-    def trouble(self) -> str | None:
-        """Return why the stream does not run any more, None while it does."""
-        if self.stream is None:
-            return None
-        if self.failure:
-            return self.failure
-        if not self.stream.active:
-            return "the device stopped"
-        count, since = self._seen
-        now = time.monotonic()
-        if self.status.num_callbacks != count:
-            self._seen = (self.status.num_callbacks, now)
-        elif now - since > STALLED_S:
-            return "the device asks for no more sound"
-        return None
+
+def hurry() -> None:
+    """Ask the system to run this process at once when it is due. Threads started later inherit what is
+    granted.
+
+    Linux grants realtime scheduling to root and often to the audio group; the CPU's share stays limited by
+    the kernel.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, 0, -11)
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5))
 
 
-def serve(player: Player, commands: queue.SimpleQueue[dict | None], answer: Any) -> None:
-    """Carry out commands until None comes; tell when the stream dies."""
+class Servant(Protocol):
+    """Owner of a stream: obeys commands in the main thread."""
+
+    def obey(self, command: dict, answer: Callable[[dict], None]) -> None: ...
+    def trouble(self) -> str | None: ...
+    def close(self) -> None: ...
+
+
+def serve(servant: Servant, commands: queue.SimpleQueue[dict | None], answer: Callable[[dict], None]) -> None:
+    """Carry out commands until None comes; an empty one comes by itself ten times a second."""
     while True:
         try:
             command = commands.get(timeout=WATCH_S)
@@ -313,23 +249,30 @@ def serve(player: Player, commands: queue.SimpleQueue[dict | None], answer: Any)
             command = {}
         if command is None:
             break
-        if "open" in command:
-            try:
-                player.close()
-                answer({"opened": player.open(command["open"])})
-            except SoundError as error:
-                answer({"failed": error.kind, "detail": error.detail})
-        if "plan" in command:
-            player.publish(command["plan"])
-        trouble = player.trouble()
+        try:
+            servant.obey(command, answer)
+        except SoundError as error:
+            answer({"failed": error.kind, "detail": error.detail})
+        trouble = servant.trouble()
         if trouble is not None:
-            player.close()
+            servant.close()
             answer({"lost": trouble})
-    player.close()
+    servant.close()
+
+
+def list_all(answer: Callable[[dict], None]) -> None:
+    """Answer with the devices in both directions."""
+    try:
+        sd = load_portaudio()
+        answer({kind: [asdict(row) for row in devices(sd, kind)] for kind in ("output", "input")})
+    except SoundError as error:
+        answer({"failed": error.kind, "detail": error.detail})
 
 
 def main(argv: list[str]) -> None:
-    """``--list`` prints the devices; ``--status NAME`` serves a window."""
+    """``--list`` prints the devices; ``--play NAME`` and ``--record NAME`` serve a window (NAME: its
+    memory).
+    """
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # what C libraries print must not mix with the answers
 
@@ -337,13 +280,9 @@ def main(argv: list[str]) -> None:
         answers.write(json.dumps(message) + "\n")
 
     if argv[0] == "--list":
-        try:
-            answer({"devices": [asdict(row) for row in output_devices(load_portaudio())]})
-        except SoundError as error:
-            answer({"failed": error.kind, "detail": error.detail})
+        list_all(answer)
         return
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, 0, -11)  # only where the system allows it
+    hurry()
     commands: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
 
     def read_commands() -> None:
@@ -352,10 +291,16 @@ def main(argv: list[str]) -> None:
         commands.put(None)
 
     threading.Thread(target=read_commands, daemon=True, name="commands").start()
-    player = Player(Status(SharedMemory.attach(argv[1], STATUS_BYTES)))
+    servant: Servant
+    if argv[0] == "--record":
+        from mimi_gui.capture import METER_BYTES, Capture, Meter
+
+        servant = Capture(Meter(SharedMemory.attach(argv[1], METER_BYTES)))
+    else:
+        servant = Player(Status(SharedMemory.attach(argv[1], STATUS_BYTES)))
     gc.freeze()
     with contextlib.suppress(BrokenPipeError):  # the window is gone: so are we
-        serve(player, commands, answer)
+        serve(servant, commands, answer)
 
 
 if __name__ == "__main__":

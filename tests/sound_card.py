@@ -6,6 +6,7 @@ default device, and so PortAudio's, is that sink; the sink's monitor doubles as 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -84,7 +85,7 @@ class SoundCard:
         self._child = subprocess.Popen(
             [
                 "pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
-                "--realtime=no", "--high-priority=no", "--log-target=stderr",
+                "--realtime=yes", "--high-priority=yes", "--log-target=stderr",
                 "-L", f"module-null-sink sink_name=card {sink}",
                 "-L", f"module-null-sink sink_name=mouth {sink}",
                 "-L", f"module-native-protocol-unix socket={socket} auth-anonymous=1",
@@ -97,6 +98,10 @@ class SoundCard:
                 self.close()
                 raise RuntimeError(f"pulseaudio does not answer: {(self.folder / 'log').read_text()[-800:]}")
             time.sleep(0.05)
+        # A real card's interrupts do not queue behind other programs: where it is allowed, neither does this
+        # one.
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(self._child.pid, os.SCHED_RR, os.sched_param(6))
         self._pactl("set-default-sink", "card")
         self._pactl("set-default-source", "mouth.monitor")
 

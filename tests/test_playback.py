@@ -8,11 +8,12 @@ import time
 import numpy as np
 import pytest
 
-from mimi_gui import output
+from mimi_gui import sound_child
 from mimi_gui.clip import Clip
 from mimi_gui.errors import PlaybackUnavailable
 from mimi_gui.playback import ABPlayer, list_devices
-from mimi_gui.sound_process import DeviceRow, SoundError, Status, find_device, rates_to_try
+from mimi_gui.sound_devices import DeviceRow, SoundError, find_device, rates_to_try
+from mimi_gui.sound_process import Status
 
 RATE = 48000
 
@@ -188,8 +189,8 @@ NO_PORTAUDIO = (
 def no_portaudio(monkeypatch: pytest.MonkeyPatch) -> None:
     from pathlib import Path
 
-    code = NO_PORTAUDIO.format(root=str(Path(output.__file__).parent.parent))
-    monkeypatch.setattr(output, "_command", lambda *arguments: [sys.executable, "-c", code, *arguments])
+    code = NO_PORTAUDIO.format(root=str(Path(sound_child.__file__).parent.parent))
+    monkeypatch.setattr(sound_child, "command", lambda *arguments: [sys.executable, "-c", code, *arguments])
 
 
 def test_without_portaudio_it_says_what_to_install(no_portaudio: None) -> None:
@@ -222,7 +223,7 @@ def test_opening_without_waiting(no_portaudio: None) -> None:
 
 
 def test_a_playing_process_that_dies_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "_command", lambda *arguments: [sys.executable, "-c", "raise SystemExit(3)"])
+    monkeypatch.setattr(sound_child, "command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
     player = ABPlayer()
     with pytest.raises(PlaybackUnavailable, match="rescan"):
         player.open()
