@@ -1,0 +1,112 @@
+"""Logs of listening tests on disk: save one, read one back, print and verify it (``mimi-gui abx-report``)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mimi_gui.analysis import abx, journal, listening
+from mimi_gui.analysis.staircase import replay
+from mimi_gui.errors import MimiGuiError
+from mimi_gui.target import writing
+
+_MAX_BYTES = 64 * 2**20
+
+
+def save_log(path: str | os.PathLike[str], log: Mapping[str, Any], *, overwrite: bool = False) -> Path:
+    """Write a log as JSON, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written or exists already.
+    """
+    with writing(path, overwrite=overwrite) as partial:
+        partial.write_text(json.dumps(log, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def load_log(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a log; says nothing about its truth.
+
+    Raises:
+        MimiGuiError: missing, not JSON, or not a log.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise MimiGuiError(f"{path} has more than 64 MiB; expected the log of a listening test.")
+        log = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MimiGuiError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise MimiGuiError(f"{path} is not JSON; expected the log of a listening test.") from error
+    if not isinstance(log, dict) or log.get("format") != journal.FORMAT:
+        raise MimiGuiError(f"{path} is not the log of a listening test.")
+    return log
+
+
+def verify_log(log: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a log of any kind, in words; empty when all holds."""
+    if log.get("kind") == "abx":
+        return abx.verify_log(log)
+    problems = journal.broken_links(log)
+    try:
+        if log.get("kind") == "staircase" and abs(replay(log).threshold - log["result"]["threshold"]) > 1e-9:
+            problems.append("the threshold does not follow from the answers")
+        if log.get("kind") == "preference":
+            counted = [entry["preferred"] for entry in log["trials"] if not entry["void"]]
+            first, second = counted.count(0), counted.count(1)
+            found = log["result"]
+            if (found["first"], found["second"], found["ties"]) != (first, second, counted.count(None)):
+                problems.append("the votes do not follow from the answers")
+            elif abs(found["p"] - listening.sign_test(first, second)) > 1e-9:
+                problems.append("the p does not follow from the votes")
+        if log.get("kind") == "mushra" and log["result"]["scores"] != {e["name"]: e["score"] for e in log["trials"]}:
+            problems.append("the scores do not follow from the ratings")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problems.append(f"the log lacks a field or has one of another type: {error}")
+    return problems
+
+
+def report_lines(log: Mapping[str, Any]) -> list[str]:
+    """The log for a person: setup, trials, result and whether it verifies. Never raises on a loaded log."""
+    lines = [f"{str(log.get('kind', '?')).upper()} on {log.get('started', 'an unknown day')}"]
+    setup, versions = log.get("setup"), log.get("versions")
+    for name, value in (setup if isinstance(setup, dict) else {}).items():
+        lines.append(f"  {name}:"
+                     f" {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+    if isinstance(versions, dict):
+        lines.append("  versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()))
+    trials = log.get("trials")
+    for entry in trials if isinstance(trials, list) else []:
+        lines.append("  " + _trial_line(entry) if isinstance(entry, dict) else "  (not a record)")
+    result = log.get("result")
+    if isinstance(result, dict):
+        lines.append(str(result.get("text") or json.dumps({k: v for k, v in result.items() if k != "hash"})))
+    problems = verify_log(log)
+    lines += [f"NOT VERIFIED: {problem}." for problem in problems]
+    if not problems:
+        lines.append("Verified: the hashes hold and the result follows from the trials.")
+    return lines
+
+
+def _trial_line(entry: Mapping[str, Any]) -> str:
+    if "score" in entry:
+        return f"{entry.get('name')}: {entry['score']} ({entry.get('plays')} plays)"
+    parts = [f"trial {entry['trial']}" if "trial" in entry else "trial"]
+    if "level" in entry:
+        parts.append(f"{entry['level']} codebooks")
+    if "signal_at_x" in entry:
+        parts.append(f"X was {'AB'[entry.get('signal_at_a') != entry.get('signal_at_x')]}")
+    parts.append(f"answer {entry.get('answer')}")
+    if entry.get("void"):
+        parts.append(f"void: {entry['void']}")
+    elif entry.get("correct") is not None:
+        parts.append("right" if entry["correct"] else "wrong")
+    plays = entry.get("plays")
+    if isinstance(plays, dict):
+        parts.append("plays " + " ".join(f"{k} {v}" for k, v in plays.items()))
+    parts.append(f"{entry.get('seconds')} s")
+    return ", ".join(parts)

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mimi_gui.analysis.abx import ABXSession
+from mimi_gui.analysis.ratings import PreferenceSession, RatingPage
+from mimi_gui.analysis.staircase import StaircaseSession
+from mimi_gui.errors import MimiGuiError, OutputError
+from mimi_gui.listening_log import load_log, report_lines, save_log, verify_log
+
+
+def abx_log() -> dict[str, Any]:
+    session = ABXSession({"reference": "a.wav", "gains_db": [0, -1.5]}, 10)
+    while not session.is_finished:
+        for button in ("A", "B", "X"):
+            session.play(button)
+        session.answer("A", underruns=int(session.num_void == 0))
+    return session.log()
+
+
+def staircase_log() -> dict[str, Any]:
+    session = StaircaseSession({}, num_trials=20)
+    while not session.is_finished:
+        for button in ("A", "B", "X"):
+            session.play(button)
+        session.answer("B")
+    return session.log()
+
+
+def preference_log() -> dict[str, Any]:
+    session = PreferenceSession({}, 5)
+    while not session.is_finished:
+        session.play("A")
+        session.play("B")
+        session.answer("tie" if session.num_answered < 2 else "A")
+    return session.log()
+
+
+def mushra_log() -> dict[str, Any]:
+    page = RatingPage({}, ["K=8"])
+    for button in range(3):
+        page.play(button)
+        page.rate(button, 10 * button)
+    return page.log()
+
+
+@pytest.mark.parametrize("make", [abx_log, staircase_log, preference_log, mushra_log])
+def test_there_and_back(make, tmp_path: Path) -> None:
+    log = make()
+    path = save_log(tmp_path / "test.json", log)
+    back = load_log(path)
+    assert back == json.loads(json.dumps(log))
+    assert verify_log(back) == []
+    lines = report_lines(back)
+    assert lines[-1].startswith("Verified")
+    assert len(lines) >= len(log["trials"]) + 2
+    with pytest.raises(OutputError):
+        save_log(path, log)
+
+
+@pytest.mark.parametrize("make", [abx_log, staircase_log, preference_log, mushra_log])
+def test_one_changed_number_anywhere_is_found(make) -> None:
+    """Each number and word of the log in turn."""
+    log = json.loads(json.dumps(make()))
+
+    def places(value: Any, path: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        if isinstance(value, dict):
+            return [p for k, v in value.items() for p in places(v, (*path, k))]
+        if isinstance(value, list):
+            return [p for i, v in enumerate(value) for p in places(v, (*path, i))]
+        return [path]
+
+    for path in places(log, ()):
+        forged = json.loads(json.dumps(log))
+        holder = forged
+        for key in path[:-1]:
+            holder = holder[key]
+        old = holder[path[-1]]
+        holder[path[-1]] = old + 1 if isinstance(old, int | float) and not isinstance(old, bool) else f"{old}!"
+        assert verify_log(forged), path
+        assert any(line.startswith("NOT VERIFIED") for line in report_lines(forged))
+
+
+def test_what_is_no_log(tmp_path: Path) -> None:
+    for name, text in (("a", "not json"), ("b", "[1]"), ("c", "{}"), ("d", "[" * 100_000)):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(MimiGuiError):
+            load_log(tmp_path / name)
+    with pytest.raises(MimiGuiError, match="cannot be read"):
+        load_log(tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize("kind", ["abx", "staircase", "preference", "mushra", "other"])
+@pytest.mark.parametrize("trials", [None, [], [1], [{}], [{"void": ""}]])
+@pytest.mark.parametrize("result", [None, {}, {"text": 3}])
+def test_rubbish_is_reported_not_raised(kind: str, trials: Any, result: Any) -> None:
+    log = {"format": "mimi-gui listening test", "version": 1, "kind": kind, "trials": trials, "result": result}
+    assert any(line.startswith("NOT VERIFIED") for line in report_lines(log))
