@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from transformers import MimiConfig, MimiModel
 
 SAMPLE_RATE = 24_000
@@ -19,15 +20,15 @@ _ELU_GAIN = 1.245  # 1 / sqrt(E[elu(x)^2]) for x ~ N(0, 1)
 _INPUT_GAIN = 12.0  # speech at about -22 dB reaches the network with unit variance
 
 
-def tiny_config() -> MimiConfig:
+def tiny_config(num_heads: int = 2) -> MimiConfig:
     """The grid of Mimi (24 kHz, 1920 samples, 32 x 2048) with almost no weights."""
     return MimiConfig(
         num_filters=4,
         hidden_size=32,
         upsample_groups=32,
         num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
+        num_attention_heads=num_heads,
+        num_key_value_heads=num_heads,
         intermediate_size=64,
         codebook_dim=16,
         vector_quantization_hidden_dimension=16,
@@ -96,17 +97,18 @@ def _fit_codebooks(model: MimiModel, generator: torch.Generator) -> None:
     for rvq in (quantizer.semantic_residual_vector_quantizer, quantizer.acoustic_residual_vector_quantizer):
         residual = rvq.input_proj(latents) if rvq.input_proj is not None else latents
         residual = residual[0].T.contiguous()  # [T, D]
-        # In few dimensions 2048 codes fit so well that level 32 would quantise the rounding errors of level 1.
-        reach = 0.6 * min(1.0, residual.shape[1] / 128)
+        # Short steps: bolder codes would fit these few frames to the last bit, and the deep levels would then
+        # quantise the rounding errors of the first.
+        reach = 0.15 if residual.shape[1] >= 128 else 0.06
         for layer in rvq.layers:
             book = layer.codebook
             size, num_frames = book.embed_sum.shape[0], len(residual)
             first = torch.randint(num_frames, (size,), generator=generator)
             second = torch.randint(num_frames, (size,), generator=generator)
             spread = (residual[first] - residual[second]) / math.sqrt(2.0)
+            spread += residual.std(0) * torch.randn(spread.shape, generator=generator)
             shrink = reach * (0.5 + torch.rand((size, 1), generator=generator))
             codes = residual.mean(0) + shrink * spread
-            codes += 0.05 * reach * residual.std() * torch.randn(codes.shape, generator=generator)
             usage = 0.5 + torch.rand((size,), generator=generator)
             book.cluster_usage.copy_(usage)
             book.embed_sum.copy_(codes * usage[:, None])
@@ -126,3 +128,73 @@ def save_full_checkpoint(path: Path) -> Path:
     """Write a random checkpoint of the real size in the transformers layout (about 400 MB, some seconds)."""
     random_model(MimiConfig(layer_scale_initial_scale=0.3)).save_pretrained(path)
     return Path(path)
+
+
+def save_moshi_layout(model: MimiModel, path: Path, *, numbered: bool = True) -> Path:
+    """Write a MimiModel as Kyutai's single file would hold it.
+
+    Args:
+        numbered: ``in_projs.0.weight`` and ``out_projs.0.weight`` as moshi 0.2.13 saves them, else
+            ``in_proj_weight`` and ``out_proj.weight`` as the published file has them.
+    """
+    flat = {}
+    for name, tensor in model.state_dict().items():
+        for new, old in (
+            ("encoder.encoder_seanet.", "encoder."),
+            ("encoder.encoder_transformer.", "encoder_transformer."),
+            ("encoder.downsample.", "downsample."),
+            ("decoder.upsample.", "upsample."),
+            ("decoder.decoder_transformer.", "decoder_transformer."),
+            ("decoder.decoder_seanet.", "decoder."),
+        ):
+            if name.startswith(new):
+                name = old + name.removeprefix(new)
+                break
+        flat[name] = tensor
+    transposed = {f"decoder.layers.{i}" for i in (2, 5, 8, 11)}
+    into, out = ("in_projs.0.weight", "out_projs.0.weight") if numbered else ("in_proj_weight", "out_proj.weight")
+    renames = {
+        "self_attn.o_proj.weight": f"self_attn.{out}",
+        "input_layernorm": "norm1",
+        "post_attention_layernorm": "norm2",
+        "mlp.fc1": "linear1",
+        "mlp.fc2": "linear2",
+        "self_attn_layer_scale": "layer_scale_1",
+        "mlp_layer_scale": "layer_scale_2",
+    }
+    moshi: dict[str, torch.Tensor] = {}
+    for name, tensor in flat.items():
+        part, kind = name.rsplit(".", 1)
+        if name.startswith(("encoder.layers.", "decoder.layers.")):
+            layer = part.removesuffix(".conv")
+            inner = "convtr.convtr" if layer in transposed else "conv.conv"
+            moshi[layer.replace(".layers.", ".model.") + f".{inner}.{kind}"] = tensor
+        elif name.startswith("downsample."):
+            moshi[f"downsample.conv.conv.conv.{kind}"] = tensor
+        elif name.startswith("upsample."):
+            moshi[f"upsample.convtr.convtr.convtr.{kind}"] = tensor
+        elif name.startswith("quantizer."):
+            name = name.replace("semantic_residual_vector_quantizer", "rvq_first")
+            name = name.replace("acoustic_residual_vector_quantizer", "rvq_rest")
+            name = name.replace(".layers.", ".vq.layers.").replace(".codebook.", "._codebook.")
+            name = name.replace("embed_sum", "embedding_sum").replace(".initialized", "._initialized")
+            moshi[name] = tensor
+        elif name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
+            if name.endswith("q_proj.weight"):
+                base = name.removesuffix("q_proj.weight")
+                heads = model.config.num_attention_heads
+                fused = [_pairs_from_halves(flat[f"{base}{p}_proj.weight"], heads) for p in "qk"]
+                fused.append(flat[f"{base}v_proj.weight"])
+                moshi[base.replace("_transformer.", "_transformer.transformer.") + into] = torch.cat(fused)
+        else:
+            for old, new in renames.items():
+                name = name.replace(old, new)
+            moshi[name.replace("_transformer.", "_transformer.transformer.")] = tensor
+    save_file({name: tensor.clone().contiguous() for name, tensor in moshi.items()}, path)
+    return Path(path)
+
+
+def _pairs_from_halves(weight: torch.Tensor, num_heads: int) -> torch.Tensor:
+    """Row i and row i + D / 2 of each head become neighbours, as moshi's rotary embedding wants them."""
+    heads = weight.view(num_heads, 2, -1, weight.shape[1])
+    return heads.transpose(1, 2).reshape(weight.shape)
