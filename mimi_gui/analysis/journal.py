@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mimi_gui import __version__
+import mimi_gui
 
 FORMAT = "mimi-gui listening test"
 FORMAT_VERSION = 1
@@ -99,7 +99,7 @@ def _hash(previous: str, entry: Mapping[str, object]) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {"mimi-gui": __version__, "python": platform.python_version(), "system": platform.platform()}
+    found = {"mimi-gui": mimi_gui.__version__, "python": platform.python_version(), "system": platform.platform()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)
