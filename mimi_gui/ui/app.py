@@ -1,7 +1,7 @@
 """Start the window: logging, crash hook, settings, theme; then paint first and load later.
 
-On Windows torch has to be loaded before Qt (pytorch#166628), so :func:`main` does that there, behind a splash that
-needs no Qt; everywhere else the window is on the screen before torch is imported.
+The window is on the screen before torch is imported; on Windows torch has to come first (see the package's own
+``__init__``), so there it takes longer.
 """
 
 from __future__ import annotations
@@ -17,11 +17,6 @@ import time
 import traceback
 from pathlib import Path
 from types import TracebackType
-
-_STARTED = time.monotonic()
-
-if sys.platform == "win32":  # must come before the first Qt import
-    import torch  # noqa: F401
 
 from PySide6.QtCore import (
     QMessageLogContext,
@@ -45,6 +40,8 @@ from mimi_gui.ui.settings import SettingsStore
 from mimi_gui.ui.theme import ThemeKeeper
 
 log = logging.getLogger(__name__)
+
+_STARTED = time.monotonic()
 
 _LOG_BYTES = 1_000_000
 _GC_MS = 1_000

@@ -149,7 +149,8 @@ class BannerStack(QWidget):
             banner.set_theme(theme)
 
     def _banners(self) -> list[Banner]:
-        widgets = (self._layout.itemAt(i).widget() for i in range(self._layout.count()))
+        items = (self._layout.itemAt(i) for i in range(self._layout.count()))
+        widgets = (item.widget() for item in items if item is not None)
         return [widget for widget in widgets if isinstance(widget, Banner)]
 
     def _remove(self, banner: Banner) -> None:

@@ -99,7 +99,7 @@ class Grown:
 
 
 def ensure_codec(desk: Desk, choice: ModelChoice) -> MimiCodec:
-    """Return the loaded codec of ``choice``, loading it (never downloading) first; tells the window once.
+    """Return the loaded codec of ``choice``, loading it (never downloading) first; delivers :class:`ModelReady`.
 
     Raises:
         ModelUnavailable: it is not on this computer, or cannot be trusted.
@@ -109,7 +109,7 @@ def ensure_codec(desk: Desk, choice: ModelChoice) -> MimiCodec:
     def build() -> MimiCodec:
         desk.report(f"Loading {choice.title} …")
         from mimi_gui.checkpoints import find_checkpoint
-        from mimi_gui.codec import MimiCodec, available_devices, tune_process
+        from mimi_gui.codec import MimiCodec, tune_process
 
         tune_process()
         if find_checkpoint(choice.name) is None:
@@ -117,17 +117,18 @@ def ensure_codec(desk: Desk, choice: ModelChoice) -> MimiCodec:
                 f"{choice.title[0].upper()}{choice.title[1:]} is not on this computer yet: download it, choose a"
                 " local copy, or use the built-in demo codec."
             )
-        codec = MimiCodec.from_pretrained(choice.name, device=choice.device, cancel=desk.is_cancelled)
-        checkpoint = codec.checkpoint
-        desk.deliver(
-            ModelReady(
-                choice, codec.info, checkpoint.label, codec.device, codec.precision, checkpoint.is_demo,
-                tuple(available_devices()),
-            )
-        )  # fmt: skip
-        return codec
+        return MimiCodec.from_pretrained(choice.name, device=choice.device, cancel=desk.is_cancelled)
 
-    return desk.hold(f"{choice.name}\n{choice.device}", build, lambda codec: codec.close())
+    codec = desk.hold(f"{choice.name}\n{choice.device}", build, lambda codec: codec.close())
+    from mimi_gui.codec import available_devices
+
+    checkpoint, devices = codec.checkpoint, tuple(available_devices())
+    desk.deliver(
+        ModelReady(
+            choice, codec.info, checkpoint.label, codec.device, codec.precision, checkpoint.is_demo, devices
+        )
+    )
+    return codec
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from mimi_gui.ui.worker import Desk, Job
 if TYPE_CHECKING:
     from mimi_gui.audio import Waveform
 
-AUDIO_SUFFIXES = frozenset(
-    [".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".w64", ".rf64", ".caf", ".au"]
-    + [".snd", ".bwf", ".sph", ".nist"]
-)
+AUDIO_SUFFIXES = {
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".w64", ".rf64", ".caf", ".au",
+    ".snd", ".bwf", ".sph", ".nist",
+}  # fmt: skip
 _MAX_FOLDER_FILES = 20_000
 _AUDIO_MAGIC = (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"ID3", b"FORM", b"caff", b".snd", b"NIST")
 

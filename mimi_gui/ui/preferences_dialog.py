@@ -62,8 +62,10 @@ class PreferencesDialog(QDialog):
         self.device = QComboBox()
         known = session.model.devices if session.model is not None else ("cpu",)
         self.device.addItem("Automatic (GPU where there is one)", "auto")
-        for name in dict.fromkeys((*known, *([value.device] if value.device != "auto" else []))):
+        for name in known:
             self.device.addItem(name, name)
+        if self.device.findData(session.choice.device) < 0:
+            self.device.addItem(session.choice.device, session.choice.device)
         self.device.setCurrentIndex(max(self.device.findData(session.choice.device), 0))
         self.output = QComboBox()
         self.output.addItem("System default", "")

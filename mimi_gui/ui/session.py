@@ -354,7 +354,8 @@ class Session(QObject):
             self.noticed.emit(Notice("warning", words, topic="open"))
         if found.checkpoints:
             self.use_model(str(found.checkpoints[0]))
-        if not found.entries:
+        first = next(iter(found.entries), None)
+        if first is None:
             return
         known = {entry: i for i, entry in enumerate(self.recordings)}
         fresh = tuple(entry for entry in found.entries if entry not in known)
@@ -365,7 +366,7 @@ class Session(QObject):
         else:
             self.recordings += fresh
         self.recordings_changed.emit()
-        self.show(self.recordings.index(found.entries[0]))
+        self.show(self.recordings.index(first))
 
     def _take_document(self, recording: Recording | None, tokens: Tokens | None) -> None:
         """Something was read: it takes the place of what was open, and the codec turns to it."""
@@ -396,6 +397,8 @@ class Session(QObject):
     def _take_model(self, ready: ModelReady) -> None:
         if ready.choice != self.choice:
             return  # overtaken by another choice
+        if ready == self.model and self.model_state == "ready":
+            return
         self.model, self.model_state = ready, "ready"
         self.settled.emit("model")
         self.model_changed.emit()

@@ -68,6 +68,7 @@ class StatusBar(QStatusBar):
         for widget in (self._text, self._bar, self._detail, self._cancel):
             self.addWidget(widget)
         self.addPermanentWidget(self._model)
+        self.setContentsMargins(10, 0, 4, 0)
         self.set_activity(None)
 
     @property

@@ -1,8 +1,8 @@
 """The ear's side of the session: the player, its two clips, the loop, the level match, and one clock.
 
 Lives in the GUI thread. The player is asked, never waited for: opening a device, listing devices and measuring
-loudness happen elsewhere, and one timer looks at the answers. Clips are filled from the arrays of the session a piece per
-tick, so a long recording never holds the window up.
+loudness happen elsewhere, and one timer looks at the answers. Clips are filled a bounded piece per tick, so that a
+long recording never holds the window up.
 """
 
 from __future__ import annotations

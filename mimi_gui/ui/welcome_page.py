@@ -95,6 +95,7 @@ class WelcomePage(QWidget):
         kinds.setProperty("dim", True)
         self._open = self._button("Open …", "open", "Choose files (Ctrl+O)")
         self._sample = self._button("Try the sample", "open-sample", "A clip of read English comes along")
+        self._sample.setProperty("primary", True)
         buttons = QHBoxLayout()
         buttons.addStretch(1)
         buttons.addWidget(self._open)

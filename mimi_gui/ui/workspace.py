@@ -266,12 +266,10 @@ class Workspace(QWidget):
 
     def _show_labels(self) -> None:
         document = self._session.document
-        source = document.recording.waveform.source if document.recording is not None else None
-        a = format_words(source, document.info) if document.recording is not None else "not open"
+        a = "as Mimi hears it" if document.recording is not None else "not open"
         b = "not decoded yet"
         if document.sound is not None:
-            b = f"{document.sounding} of {self._session.max_codebooks} codebooks, "
-            b += f"{document.info.bitrate_kbps(document.sounding):.2f} kbit/s"
+            b = f"{document.sounding} codebooks, {document.info.bitrate_kbps(document.sounding):.2f} kbit/s"
         self.bar.set_labels(("Original", a), ("Reconstruction", b))
 
     @Slot(object)
