@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mimi_gui import compare
 from mimi_gui.errors import Cancelled, MimiGuiError, OutputError
 
 app = typer.Typer(
@@ -26,16 +27,14 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich would cost a fifth of a second of every start
     context_settings={"help_option_names": ["-h", "--help"]},
     help="See and hear what the Mimi neural audio codec does to your recordings."
-    "  `mimi-gui [--demo] [FILES]` opens the window; the commands below do without it.",
+    "  `mimi-gui [--demo] [--model NAME] [FILES]` opens the window; the commands below do without it.",
 )
 
 DEFAULT_MODEL = "kyutai/mimi"
 
 Model = Annotated[str, typer.Option("--model", help="A hub id, a folder, a .safetensors file, or mimi-tiny.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
-Streaming = Annotated[
-    bool, typer.Option("--streaming", help="Block by block in constant memory; same result.")
-]
+Streaming = Annotated[bool, typer.Option("--streaming", help="Block by block in constant memory; same result.")]
 NumCodebooks = Annotated[
     int | None, typer.Option("--num-codebooks", "-k", min=1, help="The first so many (default: all).")
 ]
@@ -47,16 +46,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns the exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    verbs = {command.name for command in app.registered_commands} | {
-        group.name for group in app.registered_groups
-    }
-    asks_for_help = arguments[:1] in (["-h"], ["--help"], ["--version"])
-    if not asks_for_help and (not arguments or arguments[0] not in verbs):
-        arguments = ["window", *arguments]
-    log_path = _configure_logging() if arguments[0] != "window" else None
+    verbs = {item.name for item in (*app.registered_commands, *app.registered_groups)}
+    if not arguments or arguments[0] not in {*verbs, "-h", "--help", "--version"}:
+        return _window(arguments, verbs)
+    log_path = _configure_logging()
+    signal.signal(signal.SIGTERM, _stop)
     try:
-        if log_path is not None:
-            signal.signal(signal.SIGTERM, _stop)
         app(arguments, prog_name="mimi-gui")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -76,6 +71,18 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _window(arguments: list[str], verbs: set[str | None]) -> int:
+    """Open the window, which reads its own arguments; but a word that is neither file nor verb is a slip."""
+    word = arguments[0] if arguments else "-"
+    if not word.startswith("-") and "." not in word and os.sep not in word and not Path(word).exists():
+        known = ", ".join(sorted(filter(None, verbs)))
+        print(f"mimi-gui: {word} is neither a file nor a command ({known}); see mimi-gui --help", file=sys.stderr)
+        return 2
+    from mimi_gui.ui.app import main as open_window
+
+    return open_window(arguments)
+
+
 def _stop(number: int, frame: Any) -> None:
     sys.exit(128 + number)  # unwinds, so that half a file is removed
 
@@ -87,9 +94,7 @@ def _configure_logging() -> Path | None:
     path = Path(platformdirs.user_log_dir("mimi-gui", appauthor=False)) / "mimi-gui.log"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler: logging.Handler = logging.handlers.RotatingFileHandler(
-            path, maxBytes=2**20, backupCount=2, delay=True
-        )
+        handler: logging.Handler = logging.handlers.RotatingFileHandler(path, maxBytes=2**20, backupCount=2, delay=True)
     except OSError:
         handler, path = logging.NullHandler(), None  # a read-only home stops no work
     level = getattr(logging, os.environ.get("MIMI_GUI_LOG", "INFO").upper(), logging.INFO)
@@ -117,28 +122,10 @@ def _root(
     pass
 
 
-@app.command("window", hidden=True)
-def window(
-    files: Annotated[list[str] | None, typer.Argument(metavar="[FILES]...")] = None,
-    demo: Annotated[
-        bool, typer.Option("--demo", help="The bundled recording with the built-in codec.")
-    ] = False,
-) -> None:
-    """Open the window, on FILES if any are given."""
-    from mimi_gui.ui.app import main as open_window
-
-    for name in files or []:
-        if not Path(name).exists() and "." not in name and os.sep not in name:
-            raise typer.BadParameter(f"{name} is neither a file nor a command; see mimi-gui --help")
-    raise typer.Exit(open_window(files or [], demo=demo))
-
-
 @app.command("encode")
 def encode(
     recording: Annotated[Path, typer.Argument(help="wav, flac, ogg, opus, mp3, aiff ...")],
-    tokens: Annotated[
-        Path | None, typer.Argument(help="The token file (default: RECORDING with .npz).")
-    ] = None,
+    tokens: Annotated[Path | None, typer.Argument(help="The token file (default: RECORDING with .npz).")] = None,
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
     streaming: Streaming = False,
@@ -178,9 +165,7 @@ def encode(
 @app.command("decode")
 def decode(
     tokens: Annotated[Path, typer.Argument(help="A token file (.npz).")],
-    recording: Annotated[
-        Path | None, typer.Argument(help="wav, flac, ogg ... (default: TOKENS with .wav).")
-    ] = None,
+    recording: Annotated[Path | None, typer.Argument(help="wav, flac, ogg ... (default: TOKENS with .wav).")] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="As for encode (default: the one that the tokens name).")
     ] = None,
@@ -260,6 +245,8 @@ def _prepare_process(display: Any, model: str, fix_ssl: bool) -> None:
 
     tune_process()
 
+
+compare.register(app)
 
 if __name__ == "__main__":
     sys.exit(main())
