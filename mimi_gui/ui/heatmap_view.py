@@ -47,7 +47,7 @@ class HeatmapView(Lane):
         self._active = 0
         self._usage: dict[int, tuple[int, np.ndarray]] = {}
         self.tints_loop = False
-        self.setMinimumHeight(120)
+        self.setMinimumHeight(92)
         self.setToolTip(
             "Each cell is one token: what a codebook chose for 80 ms of sound.\n"
             "Equal colour in a row = equal token.\n"
@@ -104,6 +104,10 @@ class HeatmapView(Lane):
         unit = height / (num_rows + semantic)  # a semantic row is twice as tall
         acoustic = 2 * semantic + np.arange(num_rows - semantic + 1)
         return np.concatenate([np.arange(semantic) * 2, acoustic]) * unit
+
+    def _gap(self, edges: np.ndarray) -> float:
+        """Between the semantic rows and the others, in the pixels of ``edges``; less where rows are thin."""
+        return min(_GAP_PX * self.devicePixelRatioF(), 0.5 * float(edges[1] - edges[0]))
 
     def row_at(self, y: float) -> int | None:
         """The codebook under ``y`` logical pixels of this widget, or None."""
@@ -165,7 +169,8 @@ class HeatmapView(Lane):
             painter.drawText(QRectF(0, middle - 8, rect.width() - 8, 16), flags, label)
         bottom = edges[min(self._grid.num_semantic_codebooks, num_rows)]
         painter.fillRect(
-            QRectF(rect.width() - 4, rect.top(), 2, bottom - _GAP_PX), self.theme.color("semantic")
+            QRectF(rect.width() - 4, rect.top(), 2, bottom - min(_GAP_PX, bottom / 4)),
+            self.theme.color("semantic"),
         )
 
     def plot_pixels(self, size: QSize, ratio: float) -> np.ndarray | None:
@@ -204,7 +209,7 @@ class HeatmapView(Lane):
         ground = self.theme.color("plot").rgb()
         semantic = min(self._grid.num_semantic_codebooks, len(edges) - 1)
         if semantic < len(edges) - 1:
-            pixels[edges[semantic] - round(_GAP_PX * ratio) : edges[semantic]] = ground
+            pixels[edges[semantic] - round(self._gap(edges)) : edges[semantic]] = ground
         if cell_px < _MIN_GRID_PX * ratio:
             return
         frame_s = self._grid.frame_to_s(1)
@@ -231,7 +236,7 @@ class HeatmapView(Lane):
             painter.drawLine(int(head_px), 0, int(head_px), height)
         cell_px = grid.frame_to_s(1) / self.axis.span_s * width
         if cell_px >= _MIN_NAME_PX * ratio:
-            self._draw_names(painter, edges, cell_px, round(_GAP_PX * ratio), ratio)
+            self._draw_names(painter, edges, cell_px, round(self._gap(edges)), ratio)
 
     def _token_cells(self, frames: np.ndarray) -> np.ndarray:
         """Colour indices uint8 [K, n] of the codes at these frames."""

@@ -245,7 +245,7 @@ class Lane(TimeCanvas):
         self._pixels = np.zeros((0, 0), np.uint32)
         self.placeholder = ""
         self.note = ""  # at the right end of the title: how to read what is shown
-        self.setMinimumHeight(HEADER_PX + 40)
+        self.setMinimumHeight(HEADER_PX + 24)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAccessibleName(name)
 

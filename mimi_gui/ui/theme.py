@@ -196,6 +196,39 @@ def usage_table(theme: Theme, *, dimmed: bool = False) -> np.ndarray:
     return _table(rows)
 
 
+COLOR_MAPS = {"ember": "Ember", "sea": "Sea", "grey": "Grey"}
+
+
+@lru_cache(maxsize=8)
+def level_table(theme: Theme, name: str = "ember") -> np.ndarray:
+    """Return uint32 [256] colours for levels, from the plot's ground (0) to the loudest (255).
+
+    ``name`` is a key of :data:`COLOR_MAPS`; an unknown one counts as "ember". Lightness is monotonic in all.
+    """
+    low = 0.17 if theme.is_dark else 0.995
+    high = 0.97 if theme.is_dark else 0.24
+    hue, sweep, chroma = {"grey": (260, 0, 0.0), "sea": (265, -150, 0.115)}.get(name, (285, 165, 0.155))
+    rows = []
+    for i in range(256):
+        x = i / 255
+        turn = x if theme.is_dark else 1 - x
+        rows.append(
+            oklch_to_rgb(low + (high - low) * x, chroma * math.sin(math.pi * x**0.8), hue + sweep * turn)
+        )
+    rows[0] = blend(theme.plot, theme.plot, 1.0)
+    return _table(rows)
+
+
+@lru_cache(maxsize=4)
+def difference_table(theme: Theme) -> np.ndarray:
+    """Return uint32 [256] colours: below 128 lost, in the original's colour; above added, in B's."""
+    rows = []
+    for i in range(256):
+        amount = min(abs(i - 128) / 127, 1.0) ** 0.8
+        rows.append(blend(theme.side_a if i < 128 else theme.side_b, theme.plot, amount))
+    return _table(rows)
+
+
 @lru_cache(maxsize=32)
 def ramp_table(back: str, front: str, num_colors: int = 256) -> np.ndarray:
     """Return uint32 [num_colors] from ``back`` to ``front``: how much of a pixel a shape covers."""

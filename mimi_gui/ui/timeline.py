@@ -163,10 +163,12 @@ class Wall(QWidget):
         self._splitter.setChildrenCollapsible(False)
         self._canvases: list[TimeCanvas] = [self.ruler]
         self._connect(self.ruler)
-        for lane, stretch in ((self.source, 3), (self.reconstruction, 3), (self.heatmap, 5)):
+        self._weights: dict[Lane, float] = {}
+        for lane, stretch in ((self.source, 3.0), (self.reconstruction, 3.0), (self.heatmap, 5.0)):
             self.add_lane(lane, stretch=stretch)
-        self.source.scale_requested.connect(self._scale)
-        self.reconstruction.scale_requested.connect(self._scale)
+        self._same_scale = [self.source, self.reconstruction]
+        for lane in self._same_scale:
+            lane.scale_requested.connect(self._scale)
 
         self._bar = QScrollBar(Qt.Orientation.Horizontal)
         self._bar.setAccessibleName("Scroll along the recording")
@@ -200,15 +202,34 @@ class Wall(QWidget):
 
     # --- what is shown -----------------------------------------------------------------------------------
 
-    def add_lane(self, lane: Lane, *, stretch: int = 3, index: int | None = None) -> None:
-        """Stack one more view (built on this wall's ``axis``) at ``index`` from the top, else at the
-        bottom."""
+    def add_lane(self, lane: Lane, *, stretch: float = 3.0, index: int | None = None) -> None:
+        """Stack one more view, built on this wall's ``axis``, at ``index`` from the top, else at the end."""
         place = self._splitter.count() if index is None else index
         self._splitter.insertWidget(place, lane)
-        self._splitter.setStretchFactor(place, stretch)
+        self._splitter.setStretchFactor(place, round(10 * stretch))
+        self._weights[lane] = stretch
         lane.read_out.connect(self._show_read_out)
         self._connect(lane)
         self._canvases.append(lane)
+
+    def share_out(self) -> None:
+        """Divide the height among the lanes that are shown, by their stretch."""
+        lanes = [self._splitter.widget(place) for place in range(self._splitter.count())]
+        weights = [
+            0.0 if lane.isHidden() else self._weights[lane] for lane in lanes if isinstance(lane, Lane)
+        ]
+        total = sum(weights) or 1.0
+        self._splitter.setSizes([round(self._splitter.height() * weight / total) for weight in weights])
+
+    def place_of(self, lane: Lane) -> int:
+        """Where this lane stands from the top, 0 the first; hidden ones count."""
+        return self._splitter.indexOf(lane)
+
+    def follow_scale(self, lane: WaveformView) -> None:
+        """Show one more waveform with the amplitude scale of the others."""
+        self._same_scale.append(lane)
+        lane.scale_requested.connect(self._scale)
+        self._set_limits()
 
     def set_duration(self, duration_s: float) -> None:
         """The recording is this long; 0 when nothing is open."""
@@ -343,8 +364,8 @@ class Wall(QWidget):
     def _set_limits(self) -> None:
         peak = max(self.source.peak, self.reconstruction.peak)
         limit = amplitude_limit(peak) / self._gain
-        self.source.set_limit(limit)
-        self.reconstruction.set_limit(limit)
+        for lane in self._same_scale:
+            lane.set_limit(limit)
 
     def _show_read_out(self, words: str) -> None:
         self._strip.setText(words)

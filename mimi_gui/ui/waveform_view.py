@@ -88,7 +88,8 @@ class WaveformView(Lane):
     def draw_scale(self, painter: QPainter, rect: QRect) -> None:
         middle, half = rect.center().y(), rect.height() / 2
         flags = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        for share, sign in ((0.8, 1), (0.0, 1), (0.8, -1)):
+        marks = ((0.8, 1), (0.0, 1), (0.8, -1)) if rect.height() >= 40 else ((0.8, 1), (0.8, -1))
+        for share, sign in marks:
             value = _round_down(self._limit * share) * sign
             y = middle - round(value / self._limit * half)
             text = f"{value:+.2g}".replace("-", "−") if value else "0"

@@ -1,0 +1,284 @@
+"""A spectrogram on the shared time axis, of one sound or of the difference between two.
+
+Tiles come from :mod:`mimi_gui.analysis.spectrogram` by way of a :class:`~mimi_gui.ui.tile_store.TileStore`; while a
+sharp tile is not there yet, a coarser one stands in. GUI thread only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from PySide6.QtCore import QObject, QPointF, QRect, QSize, Qt, Signal
+from PySide6.QtGui import QMouseEvent, QPainter, QWheelEvent
+from PySide6.QtWidgets import QWidget
+
+from mimi_gui.analysis import spectrogram
+from mimi_gui.analysis.spectrogram import SpectrogramSettings
+from mimi_gui.ui.lane import GUTTER_PX, Lane
+from mimi_gui.ui.theme import Theme, difference_table, level_table
+from mimi_gui.ui.tile_store import TileStore
+from mimi_gui.ui.time_axis import TimeAxis, format_time
+
+_COARSER_LEVELS = 6  # how far to look for a stand-in
+_TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 3000, 4000, 5000, 6000, 8000, 10_000, 12_000, 16_000, 20_000)
+DIFFERENCE_RANGE_DB = 30.0
+
+
+class FrequencyRange(QObject):
+    """Which frequencies all spectrograms show, as shares 0..1 of the rows from low to high.
+
+    Signals:
+        changed(): another part is in sight.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.low = 0.0
+        self.high = 1.0
+
+    def set_range(self, low: float, high: float) -> None:
+        """Show ``[low, high]``, kept inside 0..1 and at least a fiftieth wide."""
+        span = min(max(high - low, 0.02), 1.0)
+        low = min(max(low, 0.0), 1.0 - span)
+        if (low, low + span) != (self.low, self.high):
+            self.low, self.high = low, low + span
+            self.changed.emit()
+
+    def zoom(self, factor: float, anchor: float) -> None:
+        """Show ``1 / factor`` of the rows; the share ``anchor`` stays where it is on screen."""
+        span = (self.high - self.low) / factor
+        place = (anchor - self.low) / (self.high - self.low)
+        self.set_range(anchor - place * span, anchor - place * span + span)
+
+
+class SpectrogramView(Lane):
+    """One spectrogram. With two sounds it shows the second minus the first."""
+
+    def __init__(
+        self,
+        axis: TimeAxis,
+        theme: Theme,
+        name: str,
+        store: TileStore,
+        frequencies: FrequencyRange,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(axis, theme, name, parent)
+        self._store = store
+        self._frequencies = frequencies
+        self._settings = SpectrogramSettings()
+        self._color_map = "ember"
+        self._sounds: tuple[np.ndarray, ...] = ()
+        self._sample_rate = 1
+        self._version = 0
+        self._gutter_drag: tuple[float, float] | None = None
+        self.tints_loop = False
+        self.setMinimumHeight(58)
+        self.setToolTip(
+            "Loudness of each frequency over time. Wheel: zoom in time, at the pointer.\n"
+            "On the scale at the left: wheel or drag up and down zooms in frequency, double click shows all."
+        )
+        store.changed.connect(self.refresh)
+        frequencies.changed.connect(self.refresh_frame)
+
+    def set_sound(self, samples: np.ndarray | None, sample_rate: int) -> None:
+        """Show this sound, float32 [T], referred to and not copied; None for nothing."""
+        self._set_sounds(() if samples is None else (samples,), sample_rate)
+
+    def set_difference(self, first: np.ndarray | None, second: np.ndarray | None, sample_rate: int) -> None:
+        """Show ``second`` minus ``first`` in dB, float32 [T] each, over the length that both have."""
+        if first is None or second is None:
+            self._set_sounds((), sample_rate)
+        else:
+            length = min(len(first), len(second))
+            self._set_sounds((first[:length], second[:length]), sample_rate)
+
+    def set_settings(self, settings: SpectrogramSettings, color_map: str) -> None:
+        """Draw with these settings; ``color_map`` is a key of :data:`mimi_gui.ui.theme.COLOR_MAPS`."""
+        if (settings, color_map) != (self._settings, self._color_map):
+            self._settings, self._color_map = settings, color_map
+            self.refresh_frame()
+
+    def is_empty(self) -> bool:
+        return not self._sounds
+
+    def _set_sounds(self, sounds: tuple[np.ndarray, ...], sample_rate: int) -> None:
+        self._store.drop(lambda key: isinstance(key, tuple) and key[0] == id(self))
+        self._version += 1
+        self._sounds, self._sample_rate = sounds, sample_rate
+        self.refresh_frame()
+
+    # --- frequencies -------------------------------------------------------------------------------------
+
+    def _share_at(self, y: float) -> float:
+        rect = self.plot_rect()
+        up = (rect.top() + rect.height() - y) / rect.height()
+        return self._frequencies.low + up * (self._frequencies.high - self._frequencies.low)
+
+    def _num_rows(self) -> int:
+        return len(spectrogram.row_edges(self._sample_rate, self._settings)) - 1
+
+    def hz_at(self, y: float) -> float:
+        """The frequency at ``y`` logical pixels of this widget."""
+        return spectrogram.hz_of(self._share_at(y) * self._num_rows(), self._sample_rate, self._settings)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.position().x() < GUTTER_PX and event.button() == Qt.MouseButton.LeftButton:
+            self._gutter_drag = (event.position().y(), self._share_at(event.position().y()))
+            self.setCursor(Qt.CursorShape.SizeVerCursor)
+        else:
+            super().mousePressEvent(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._gutter_drag is None:
+            super().mouseMoveEvent(event)
+            if event.position().x() < GUTTER_PX:
+                self.setCursor(Qt.CursorShape.SizeVerCursor)
+            return
+        last_y, anchor = self._gutter_drag
+        self._frequencies.zoom(2.0 ** ((last_y - event.position().y()) / 60), anchor)
+        self._gutter_drag = (event.position().y(), anchor)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if self._gutter_drag is not None:
+            self._gutter_drag = None
+            self.setCursor(Qt.CursorShape.ArrowCursor)
+        else:
+            super().mouseReleaseEvent(event)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        if event.position().x() < GUTTER_PX:
+            self._frequencies.set_range(0.0, 1.0)
+        else:
+            super().mouseDoubleClickEvent(event)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        if event.position().x() < GUTTER_PX:
+            self._frequencies.zoom(
+                1.25 ** (event.angleDelta().y() / 120), self._share_at(event.position().y())
+            )
+            event.accept()
+        else:
+            super().wheelEvent(event)
+
+    # --- words -------------------------------------------------------------------------------------------
+
+    def describe(self, position: QPointF) -> str:
+        if not self._sounds:
+            return ""
+        time_s, hz = self.time_at(position), max(self.hz_at(position.y()), 0.0)
+        note = spectrogram.note_name(hz)
+        words = f"{self._title}   {format_time(time_s, 0.001)}   {hz:.0f} Hz" + (f"   {note}" if note else "")
+        if time_s * self._sample_rate >= len(self._sounds[0]):
+            return words
+        levels = [
+            max(spectrogram.read_db(sound, self._sample_rate, self._settings, time_s, hz), -150.0)
+            for sound in self._sounds
+        ]
+        if len(levels) == 1:
+            return f"{words}   {levels[0]:.1f} dB"
+        floored = [max(level, self._settings.floor_db) for level in levels]
+        return f"{words}   {floored[1] - floored[0]:+.1f} dB  ({levels[0]:.1f} → {levels[1]:.1f})"
+
+    # --- drawing -----------------------------------------------------------------------------------------
+
+    def draw_scale(self, painter: QPainter, rect: QRect) -> None:
+        if not self._sounds:
+            return
+        flags = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        last_y = float("inf")
+        span = self._frequencies.high - self._frequencies.low
+        for hz in _TICKS_HZ:
+            if hz > self._sample_rate / 2:
+                break
+            share = spectrogram.row_of(hz, self._sample_rate, self._settings) / self._num_rows()
+            place = (share - self._frequencies.low) / span
+            y = rect.top() + rect.height() * (1 - place)
+            if not 0 <= place <= 1 or last_y - y < 15:
+                continue
+            last_y = y
+            text = f"{hz // 1000} kHz" if hz >= 1000 else f"{hz} Hz"
+            painter.drawText(QRect(0, round(y) - 8, rect.width() - 9, 16), flags, text)
+            painter.drawLine(rect.width() - 6, round(y), rect.width() - 2, round(y))
+
+    def plot_pixels(self, size: QSize, ratio: float) -> np.ndarray | None:
+        if not self._sounds:
+            return None
+        levels = self._pick_rows(self._visible_levels(size.width()), size.height())
+        if len(self._sounds) == 2:
+            return np.take(difference_table(self.theme), levels, mode="clip")
+        return np.take(level_table(self.theme, self._color_map), levels, mode="clip")
+
+    def _visible_levels(self, width: int) -> np.ndarray:
+        """Levels uint8 [F, width] of what is in sight; asks for the tiles that are missing."""
+        settings, rate = self._settings, self._sample_rate
+        step_s = self.axis.span_s / width
+        level = spectrogram.level_for(step_s, rate, settings)
+        ground = 128 if len(self._sounds) == 2 else 0
+        out = np.full((self._num_rows(), width), ground, np.uint8)
+        times = self.axis.start_s + np.arange(width + 1) * step_s
+        length = len(self._sounds[0])
+        inside = np.flatnonzero((times[:-1] < length / rate) & (times[1:] > 0))
+        if len(inside) == 0:
+            self._store.want(self, [])
+            return out
+        wishes: list[tuple[tuple[object, ...], Callable[[], np.ndarray]]] = []
+        for depth in range(_COARSER_LEVELS, -1, -1):  # coarse first, so that sharp ones paint over them
+            self._paint_level(out, times, inside, level + depth, None if depth else wishes)
+        self._store.want(self, wishes)
+        return out
+
+    def _paint_level(
+        self, out: np.ndarray, times: np.ndarray, inside: np.ndarray, level: int, wishes: list | None
+    ) -> None:
+        settings, rate = self._settings, self._sample_rate
+        length = len(self._sounds[0])
+        step, lead = settings.hop_samples << level, settings.hop_samples / 2
+        last_column = spectrogram.num_columns(length, settings, level) - 1
+        columns = np.floor((times * rate + lead) / step).astype(np.int64)
+        begin = np.clip(columns[inside], 0, last_column)
+        end = np.clip(columns[inside + 1] - 1, begin, last_column)
+        tiles = begin // spectrogram.TILE_COLUMNS
+        for index in range(int(tiles[0]), int(tiles[-1]) + 1):
+            key = (id(self), self._version, level, index, settings)
+            tile = self._store.get(key)
+            if tile is None:
+                if wishes is not None:
+                    wishes.append((key, self._recipe(index, level)))
+                continue
+            here = np.flatnonzero(tiles == index)
+            if len(here) == 0 or tile.shape[0] != len(out):
+                continue
+            first = index * spectrogram.TILE_COLUMNS
+            top = tile.shape[1] - 1
+            part = np.take(tile, np.minimum(begin[here] - first, top), axis=1)
+            if len(self._sounds) == 1 and np.any(end[here] > begin[here]):
+                np.maximum(part, np.take(tile, np.minimum(end[here] - first, top), axis=1), out=part)
+            out[:, inside[here]] = part
+
+    def _recipe(self, index: int, level: int) -> Callable[[], np.ndarray]:
+        settings, rate = self._settings, self._sample_rate
+        if len(self._sounds) == 1:
+            return partial(spectrogram.tile, self._sounds[0], rate, settings, index, level)
+        first, second = self._sounds
+        return partial(
+            spectrogram.difference_tile, first, second, rate, settings, index, level,
+            range_db=DIFFERENCE_RANGE_DB,
+        )  # fmt: skip
+
+    def _pick_rows(self, levels: np.ndarray, height: int) -> np.ndarray:
+        """Spread the rows in sight over ``height`` pixels, high frequencies on top; uint8 [height, width]."""
+        num_rows = levels.shape[0]
+        shares = np.linspace(self._frequencies.high, self._frequencies.low, height + 1)
+        edges = np.clip(shares * num_rows, 0, num_rows)
+        bottom = np.minimum(np.floor(edges[1:]).astype(np.int64), num_rows - 1)
+        if len(self._sounds) == 2 or num_rows * (shares[0] - shares[-1]) <= height:
+            return np.take(
+                levels, np.minimum(((edges[:-1] + edges[1:]) / 2).astype(np.int64), num_rows - 1), axis=0
+            )
+        # More rows than pixels: each pixel shows the loudest of its rows, so that no thin partial vanishes.
+        return np.maximum.reduceat(levels, bottom[::-1], axis=0)[::-1]
