@@ -40,7 +40,7 @@ class Desk:
             signal.connect(lambda *_, name=name: self.story.append(name))
 
     @property
-    def document(self):  # noqa: ANN201
+    def document(self):
         return self.session.document
 
     def until(self, condition: Callable[[], bool], timeout: int = LONG_MS) -> None:
