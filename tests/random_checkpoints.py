@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from transformers import MimiConfig, MimiModel
+from transformers.utils import logging
 
 SAMPLE_RATE = 24_000
 _ELU_GAIN = 1.245  # 1 / sqrt(E[elu(x)^2]) for x ~ N(0, 1)
@@ -99,7 +100,7 @@ def _fit_codebooks(model: MimiModel, generator: torch.Generator) -> None:
         residual = residual[0].T.contiguous()  # [T, D]
         # Short steps: bolder codes would fit these few frames to the last bit, and the deep levels would then
         # quantise the rounding errors of the first.
-        reach = 0.15 if residual.shape[1] >= 128 else 0.06
+        reach = 0.15 if residual.shape[1] >= 128 else 0.02
         for layer in rvq.layers:
             book = layer.codebook
             size, num_frames = book.embed_sum.shape[0], len(residual)
@@ -120,12 +121,14 @@ def _fit_codebooks(model: MimiModel, generator: torch.Generator) -> None:
 
 def save_tiny_checkpoint(path: Path) -> Path:
     """Write the tiny random checkpoint in the transformers layout (about 5 MB, well under a second)."""
+    logging.disable_progress_bar()
     random_model(tiny_config()).save_pretrained(path)
     return Path(path)
 
 
 def save_full_checkpoint(path: Path) -> Path:
     """Write a random checkpoint of the real size in the transformers layout (about 400 MB, some seconds)."""
+    logging.disable_progress_bar()
     random_model(MimiConfig(layer_scale_initial_scale=0.3)).save_pretrained(path)
     return Path(path)
 
