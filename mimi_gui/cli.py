@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mimi_gui import compare
+from mimi_gui import compare, convert, verify
 from mimi_gui.errors import Cancelled, MimiGuiError, OutputError
 
 app = typer.Typer(
@@ -137,13 +137,13 @@ def encode(
     """Turn a recording into tokens (.npz)."""
     from mimi_gui.audio import audio_info
     from mimi_gui.encoder import encode_audio
-    from mimi_gui.terminal import Display, say
+    from mimi_gui.terminal import Display, prepare_process, say
 
     tokens = tokens or recording.with_suffix(".npz")
     _check_target(tokens, overwrite)  # these two fail before torch takes its seconds to load
     audio_info(recording)
     with Display(f"Encoding {recording.name}", quiet=quiet) as display:
-        _prepare_process(display, model, fix_ssl)
+        prepare_process(display, model, fix_ssl)
         done = encode_audio(
             recording,
             tokens,
@@ -184,14 +184,14 @@ def decode(
     from mimi_gui.audio import check_format
     from mimi_gui.codes import load_codes
     from mimi_gui.decoder import decode_tokens
-    from mimi_gui.terminal import Display, say
+    from mimi_gui.terminal import Display, prepare_process, say
 
     recording = recording or tokens.with_suffix(".wav")
     _check_target(recording, overwrite)  # these three fail before torch takes its seconds to load
     check_format(recording, subtype)
     named = load_codes(tokens).info.model_name
     with Display(f"Decoding {tokens.name}", quiet=quiet) as display:
-        _prepare_process(display, model or named or DEFAULT_MODEL, fix_ssl)
+        prepare_process(display, model or named or DEFAULT_MODEL, fix_ssl)
         done = decode_tokens(
             tokens,
             recording,
@@ -234,19 +234,8 @@ def _check_target(path: Path, overwrite: bool) -> None:
     check_target(path, overwrite=overwrite)
 
 
-def _prepare_process(display: Any, model: str, fix_ssl: bool) -> None:
-    """What may be done to a process that is ours: certificates, the allocator."""
-    display.status(f"Loading {model} ...")
-    if fix_ssl:
-        from mimi_gui.checkpoints import trust_system_certificates
-
-        trust_system_certificates()
-    from mimi_gui.codec import tune_process
-
-    tune_process()
-
-
-compare.register(app)
+for module in (compare, verify, convert):
+    module.register(app)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -81,3 +81,18 @@ def _bar() -> Progress:
         console=Console(stderr=True),
         transient=True,
     )
+
+
+def prepare_process(display: Display, model: str, fix_ssl: bool = False) -> None:
+    """What may be done before a codec is loaded in a process that is ours: certificates, the allocator.
+
+    Imports torch, which takes seconds. Raises ModelUnavailable where ``SSL_CERT_FILE`` names nothing.
+    """
+    display.status(f"Loading {model} ...")
+    if fix_ssl:
+        from mimi_gui.checkpoints import trust_system_certificates
+
+        trust_system_certificates()
+    from mimi_gui.codec import tune_process
+
+    tune_process()

@@ -69,10 +69,10 @@ def load_model(checkpoint: Checkpoint) -> MimiModel:
         raise ModelUnavailable(f"{path} cannot be read ({error}): get the checkpoint again.") from error
     if checkpoint.layout == "moshi":
         tensors = _from_moshi(tensors, config)
-    tensors = {_flat(name): tensor for name, tensor in tensors.items()}
+    tensors = {flat_name(name): tensor for name, tensor in tensors.items()}
     with torch.device("meta"):
         skeleton = MimiModel(config)
-    wanted = {name: _flat(name) for name in skeleton.state_dict()}
+    wanted = {name: flat_name(name) for name in skeleton.state_dict()}
     _check_keys(
         {wanted[name]: list(t.shape) for name, t in skeleton.state_dict().items()},
         {name: list(t.shape) for name, t in tensors.items()},
@@ -208,7 +208,8 @@ def _halves_from_pairs(weight: Any, num_heads: int) -> Any:
     return paired.transpose(1, 2).reshape(rows, columns).contiguous()
 
 
-def _flat(name: str) -> str:
+def flat_name(name: str) -> str:
+    """A weight's name in transformers' published layout, from that of any release's MimiModel."""
     for pattern, replacement in _NESTED_TO_FLAT:
         name, hits = pattern.subn(replacement, name)
         if hits:
