@@ -69,9 +69,7 @@ class Envelope:
         index = round(time_s * self.sample_rate)
         return float(self._samples[index]) if 0 <= index < self.num_samples else None
 
-    def visible(
-        self, start_s: float, end_s: float, num_columns: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def visible(self, start_s: float, end_s: float, num_columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Outline ``[start_s, end_s)`` in at most about ``num_columns`` columns.
 
         Returns:
@@ -132,9 +130,7 @@ class Envelope:
         return _extremes(lo_blocks, hi_blocks, begin // block - offset, -(-end // block) - offset)
 
 
-def _extremes(
-    lo: np.ndarray, hi: np.ndarray, begin: np.ndarray, end: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _extremes(lo: np.ndarray, hi: np.ndarray, begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Minimum of ``lo`` and maximum of ``hi`` over each ``[begin, end)``; spans may overlap. float32 [n]
     each."""
     first, last = int(begin[0]), int(end[-1])
@@ -157,9 +153,7 @@ class EnvelopeBuilder:
     already have a home, pass that preallocated array as ``samples`` and call :meth:`advance` as it fills.
     """
 
-    def __init__(
-        self, sample_rate: int, *, samples: np.ndarray | None = None, expected_samples: int = 0
-    ) -> None:
+    def __init__(self, sample_rate: int, *, samples: np.ndarray | None = None, expected_samples: int = 0) -> None:
         self._owns = samples is None
         store = np.zeros(max(expected_samples, 0), np.float32) if samples is None else samples
         self.envelope = Envelope(sample_rate, _samples=store)

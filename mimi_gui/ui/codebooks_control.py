@@ -55,9 +55,7 @@ class _MarkedSlider(QSlider):
         for mark in _MARKS:
             if not self.minimum() < mark <= self.maximum():
                 continue
-            x = handle.width() // 2 + QStyle.sliderPositionFromValue(
-                self.minimum(), self.maximum(), mark, span
-            )
+            x = handle.width() // 2 + QStyle.sliderPositionFromValue(self.minimum(), self.maximum(), mark, span)
             painter.setPen(self.theme.color("text_faint"))
             painter.drawLine(x, self.height() - 13, x, self.height() - 10)
             rect = QRect(min(x - 15, self.width() - 30), self.height() - 11, 30, 11)

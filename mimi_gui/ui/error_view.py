@@ -84,9 +84,7 @@ class ErrorView(Lane):
         if self._strip is None:
             return
         flags = Qt.AlignmentFlag.AlignRight
-        painter.drawText(
-            rect.adjusted(0, _MARKS_PX - 4, -8, 0), flags | Qt.AlignmentFlag.AlignTop, f"{self._high:.2g}"
-        )
+        painter.drawText(rect.adjusted(0, _MARKS_PX - 4, -8, 0), flags | Qt.AlignmentFlag.AlignTop, f"{self._high:.2g}")
         if rect.height() < 44:
             return
         low = f"{self._low:.2g}".replace("-", "−")
@@ -106,17 +104,13 @@ class ErrorView(Lane):
             return pixels
         begin = edges[:num_inside]
         worst = np.maximum.reduceat(np.append(strip.values, -np.inf), np.minimum(begin, len(strip.values)))
-        if (
-            step_s < strip.frame_s
-        ):  # reduceat over equal edges gives the frame itself, over rising ones a span
+        if step_s < strip.frame_s:  # reduceat over equal edges gives the frame itself, over rising ones a span
             worst = strip.values[begin]
         tallest = max(height - round(_MARKS_PX * ratio), 1)  # the moments' numbers stand above the bars
         heights = np.clip((worst - self._low) / (self._high - self._low), 0, 1) * tallest
         filled = np.arange(height)[:, None] >= height - np.maximum(heights, 1)[None, :]
         share = np.clip((np.arange(height)[::-1] + 1) / tallest, 0, 1)
-        ramp = [
-            int(hex_color(blend(theme.error, theme.side_b, float(s)))[1:], 16) | 0xFF000000 for s in share
-        ]
+        ramp = [int(hex_color(blend(theme.error, theme.side_b, float(s)))[1:], 16) | 0xFF000000 for s in share]
         colors = np.broadcast_to(np.array(ramp, np.uint32)[:, None], (height, num_inside))
         np.copyto(pixels[:, :num_inside], colors, where=filled)
         frame_px = strip.frame_s / step_s

@@ -55,9 +55,7 @@ class HeatmapView(Lane):
             "Click: play from here. Drag: select a loop. Wheel: zoom at the pointer."
         )
 
-    def set_codes(
-        self, codes: np.ndarray | None, grid: FrameGrid | None, num_ready: int | None = None
-    ) -> None:
+    def set_codes(self, codes: np.ndarray | None, grid: FrameGrid | None, num_ready: int | None = None) -> None:
         """Show ``codes`` (integer [K, T], referred to, not copied); ``num_ready`` frames hold codes so
         far."""
         self._codes, self._grid = codes, grid
@@ -264,9 +262,7 @@ class HeatmapView(Lane):
             self._usage[per_bin] = (self._ready, known)
         return known
 
-    def _draw_names(
-        self, painter: QPainter, edges: np.ndarray, cell_px: float, gap: int, ratio: float
-    ) -> None:
+    def _draw_names(self, painter: QPainter, edges: np.ndarray, cell_px: float, gap: int, ratio: float) -> None:
         """Write each token's number into cells that have room for it."""
         assert self._codes is not None
         assert self._grid is not None

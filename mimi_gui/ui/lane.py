@@ -126,9 +126,7 @@ class TimeCanvas(QWidget):
         self._pressed_at = event.position()
         if self.axis.duration_s <= 0:
             return
-        if event.button() == Qt.MouseButton.MiddleButton or (
-            event.button() == Qt.MouseButton.LeftButton and shift
-        ):
+        if event.button() == Qt.MouseButton.MiddleButton or (event.button() == Qt.MouseButton.LeftButton and shift):
             self._begin(_Drag.PAN)
         elif event.button() == Qt.MouseButton.LeftButton:
             edge = self._loop_edge_at(event.position())
@@ -390,9 +388,7 @@ class Lane(TimeCanvas):
             painter.setPen(theme.color("side_text") if self._heard else color)
             painter.drawText(badge, Qt.AlignmentFlag.AlignCenter, self._side)
             x += 24
-        note, ink = (
-            ("listening", theme.side(self._side)) if self._heard else (self.note, theme.color("text_faint"))
-        )
+        note, ink = ("listening", theme.side(self._side)) if self._heard else (self.note, theme.color("text_faint"))
         small = figures_font(self.font(), scale=0.85)
         note_width = QFontMetrics(small).horizontalAdvance(note) + 14 if note else 0
         bold = QFont(self.font())

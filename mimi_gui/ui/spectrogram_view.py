@@ -158,9 +158,7 @@ class SpectrogramView(Lane):
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         if event.position().x() < GUTTER_PX:
-            self._frequencies.zoom(
-                1.25 ** (event.angleDelta().y() / 120), self._share_at(event.position().y())
-            )
+            self._frequencies.zoom(1.25 ** (event.angleDelta().y() / 120), self._share_at(event.position().y()))
             event.accept()
         else:
             super().wheelEvent(event)
@@ -277,8 +275,6 @@ class SpectrogramView(Lane):
         edges = np.clip(shares * num_rows, 0, num_rows)
         bottom = np.minimum(np.floor(edges[1:]).astype(np.int64), num_rows - 1)
         if len(self._sounds) == 2 or num_rows * (shares[0] - shares[-1]) <= height:
-            return np.take(
-                levels, np.minimum(((edges[:-1] + edges[1:]) / 2).astype(np.int64), num_rows - 1), axis=0
-            )
+            return np.take(levels, np.minimum(((edges[:-1] + edges[1:]) / 2).astype(np.int64), num_rows - 1), axis=0)
         # More rows than pixels: each pixel shows the loudest of its rows, so that no thin partial vanishes.
         return np.maximum.reduceat(levels, bottom[::-1], axis=0)[::-1]

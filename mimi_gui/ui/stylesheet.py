@@ -39,6 +39,11 @@ QToolButton:pressed { background: @border; }
 QToolButton:checked { background: @hover; border-color: @accent; }
 QToolButton:focus { border: 2px solid @accent; padding: 4px; }
 QToolButton:disabled { color: @text_faint; }
+QToolButton[desk="M"], QToolButton[desk="S"] { background: @raised; border: 1px solid @border; border-radius: 4px;
+    padding: 0; font-weight: 600; color: @text_dim; }
+QToolButton[desk="M"]:checked { background: @side_b; color: @side_text; border-color: @side_b; }
+QToolButton[desk="S"]:checked { background: @semantic; color: @plot; border-color: @semantic; }
+QToolButton[desk="M"]:focus, QToolButton[desk="S"]:focus { border: 2px solid @accent; padding: 0; }
 QToolButton::menu-indicator { image: none; }
 
 QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox, QPlainTextEdit, QTextEdit, QListView, QTreeView, QTableView {

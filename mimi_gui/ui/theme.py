@@ -212,9 +212,7 @@ def level_table(theme: Theme, name: str = "ember") -> np.ndarray:
     for i in range(256):
         x = i / 255
         turn = x if theme.is_dark else 1 - x
-        rows.append(
-            oklch_to_rgb(low + (high - low) * x, chroma * math.sin(math.pi * x**0.8), hue + sweep * turn)
-        )
+        rows.append(oklch_to_rgb(low + (high - low) * x, chroma * math.sin(math.pi * x**0.8), hue + sweep * turn))
     rows[0] = blend(theme.plot, theme.plot, 1.0)
     return _table(rows)
 

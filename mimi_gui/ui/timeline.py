@@ -215,9 +215,7 @@ class Wall(QWidget):
     def share_out(self) -> None:
         """Divide the height among the lanes that are shown, by their stretch."""
         lanes = [self._splitter.widget(place) for place in range(self._splitter.count())]
-        weights = [
-            0.0 if lane.isHidden() else self._weights[lane] for lane in lanes if isinstance(lane, Lane)
-        ]
+        weights = [0.0 if lane.isHidden() else self._weights[lane] for lane in lanes if isinstance(lane, Lane)]
         total = sum(weights) or 1.0
         self._splitter.setSizes([round(self._splitter.height() * weight / total) for weight in weights])
 
@@ -248,9 +246,7 @@ class Wall(QWidget):
         self.reconstruction.set_envelope(envelope)
         self._set_limits()
 
-    def set_codes(
-        self, codes: np.ndarray | None, grid: FrameGrid | None, num_ready: int | None = None
-    ) -> None:
+    def set_codes(self, codes: np.ndarray | None, grid: FrameGrid | None, num_ready: int | None = None) -> None:
         """Show tokens, integer [K, T]; while they are made, a preallocated array of which ``num_ready`` are
         valid."""
         self.heatmap.set_codes(codes, grid, num_ready)

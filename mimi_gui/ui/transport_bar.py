@@ -253,9 +253,7 @@ class TransportBar(QWidget):
         self._volume.setAccessibleName("Volume")
         self._volume.setToolTip("Volume (keys: Ctrl+Up, Ctrl+Down)")
         self._volume.valueChanged.connect(self._volume_moved)
-        self._device = self._button(
-            "Output device", "Where the sound goes; the menu can look for new devices"
-        )
+        self._device = self._button("Output device", "Where the sound goes; the menu can look for new devices")
         self._device.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
         self._device.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self._device.setProperty("framed", True)

@@ -165,9 +165,7 @@ class WaveformView(Lane):
                 painter.drawEllipse(point, 2.2 * ratio, 2.2 * ratio)
 
 
-def _coverage(
-    columns: np.ndarray, top: np.ndarray, bottom: np.ndarray, width: int, height: int
-) -> np.ndarray:
+def _coverage(columns: np.ndarray, top: np.ndarray, bottom: np.ndarray, width: int, height: int) -> np.ndarray:
     """Cover vertical bars with soft ends: integer [height, width], 0..16.
 
     ``columns`` int64 [n] ascending; ``top`` and ``bottom`` float [n] in pixels. Sixteenths of a pixel in
