@@ -7,7 +7,7 @@ Imported at every start of the command line, so whatever is heavy (numpy, scipy,
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +33,7 @@ class Comparison:
         results: the numbers on both as they are.
         aligned: the numbers after shifting B by the delay; None where there is no delay, or none that is sure enough.
         notes: sentences on what was done to make them comparable.
+        sounds: reference and reconstruction as they were measured, float32 ``[T]``; ``codes`` between them, if known.
     """
 
     reference: Path
@@ -43,6 +44,8 @@ class Comparison:
     results: "list[MetricResult]"
     aligned: "list[MetricResult] | None"
     notes: tuple[str, ...]
+    sounds: "tuple[np.ndarray, np.ndarray]" = field(repr=False, compare=False)
+    codes: "Codes | None" = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -105,7 +108,7 @@ def compare_files(
         MimiGuiError: nothing is left to compare.
         Cancelled: ``cancel`` returned True.
     """
-    from mimi_gui.analysis.alignment import measure_delay
+    from mimi_gui.analysis.alignment import CORRECTABLE_RATIO, measure_delay
     from mimi_gui.analysis.metrics import measure
     from mimi_gui.audio import load_audio
     from mimi_gui.codes import CodecInfo
@@ -143,15 +146,47 @@ def compare_files(
     aligned = None
     if delay.lag_samples:
         sure = delay.is_correctable
-        notes.append(
-            f"The reconstruction is {abs(delay.lag_samples)} samples {'late' if delay.lag_samples > 0 else 'early'}"
-            f" (peak ratio {delay.peak_ratio:.1f}): "
-            + ("numbers are given as they are and aligned." if sure else "too far or too unsure to be corrected.")
-        )
+        way = f"{abs(delay.lag_samples)} samples {'late' if delay.lag_samples > 0 else 'early'}"
+        if sure:
+            notes.append(f"The reconstruction is {way}: the numbers are given as they are and aligned.")
+        elif delay.peak_ratio >= CORRECTABLE_RATIO:
+            notes.append(f"The reconstruction is {way}: too far to be corrected here.")
+        else:
+            notes.append(f"No clear delay was found (best guess {way}, peak ratio {delay.peak_ratio:.1f}).")
         if sure:
             pair = shifted(reference, reconstruction, delay.lag_samples)
             aligned = measure(*pair, rate, codes, which, cancel, span_s=span_s)
-    return Comparison(a, b, rate, length, delay, results, aligned, tuple(notes))
+    return Comparison(a, b, rate, length, delay, results, aligned, tuple(notes), (reference, reconstruction), codes)
+
+
+def write_comparison_report(path: str | os.PathLike[str], found: Comparison, *, overwrite: bool = False) -> Path:
+    """Write the comparison as a self-contained HTML page with both sounds.
+
+    Raises:
+        OutputError: it cannot be written, or exists already.
+    """
+    from mimi_gui.analysis.error_strip import error_strip
+    from mimi_gui.codes import CodecInfo
+    from mimi_gui.report import ReportContent, write_report
+
+    info = CodecInfo() if found.codes is None else found.codes.info
+    settings: dict[str, object] = {"reference": str(found.reference), "reconstruction": str(found.reconstruction)}
+    if found.codes is not None:
+        settings |= {"codebooks": found.codes.num_codebooks, "checkpoint": info.model_name, "digest": info.digest}
+        settings |= dict(found.codes.metadata)
+    content = ReportContent(
+        title=f"{found.reconstruction.name} against {found.reference.name}",
+        reference=found.sounds[0],
+        reconstruction=found.sounds[1],
+        sample_rate=found.sample_rate,
+        results=found.results,
+        settings=settings,
+        codes=found.codes,
+        strip=error_strip(*found.sounds, found.sample_rate, info.frame_size),
+        names=("reference", "reconstruction"),
+        notes=found.notes,
+    )
+    return write_report(path, content, overwrite=overwrite)
 
 
 def shifted(reference: "np.ndarray", reconstruction: "np.ndarray", lag_samples: int) -> "tuple[np.ndarray, np.ndarray]":
@@ -207,11 +242,18 @@ def register(app: "typer.Typer") -> None:
         num_codebooks: Annotated[int | None, typer.Option("--num-codebooks", "-k", min=1)] = None,
         model: Annotated[str | None, typer.Option("--model", help="Default: the one that the tokens name.")] = None,
         device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+        report: Annotated[
+            Path | None, typer.Option("--html", help="Write a page with figures and both sounds.")
+        ] = None,
+        overwrite: Annotated[bool, typer.Option("--overwrite", "-f", help="Replace a page that is there.")] = False,
     ) -> None:
         """Measure how far a reconstruction is from its recording, in all the window's numbers."""
         from mimi_gui.analysis.metrics import GROUPS, METRICS
-        from mimi_gui.terminal import Display
+        from mimi_gui.target import check_target
+        from mimi_gui.terminal import Display, say
 
+        if report is not None:
+            check_target(report, overwrite=overwrite)  # before anything costs time
         for key in only or ():
             if key not in METRICS and key not in GROUPS:
                 raise typer.BadParameter(f"{key} is not one of {', '.join([*GROUPS, *METRICS])}")
@@ -229,6 +271,8 @@ def register(app: "typer.Typer") -> None:
                 load_progress=display.download,
             )
         print(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) if as_json else found.text)
+        if report is not None:
+            say(f"{write_comparison_report(report, found, overwrite=overwrite)}: opens in a browser, without a network")
 
     @app.command("abx-report")
     def abx_report(

@@ -30,7 +30,7 @@ LSD_MASK_DB = 60.0
 _BLOCK_SAMPLES = 1 << 20  # of windowed columns held at a time
 
 
-class NoValue(Exception):  # noqa: N818 - not an error: some questions have no answer
+class NoValue(Exception):
     """A number that cannot be had; ``str()`` is the reason, for a person."""
 
 
