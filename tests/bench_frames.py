@@ -136,7 +136,7 @@ def measure(hours: float, size: tuple[int, int]) -> dict[str, dict[str, float]]:
 
     def tick() -> None:
         clock.begin()
-        position[0] += 0.02
+        position[0] += 0.1
         wall.set_position(position[0])
 
     ticks.timeout.connect(tick)

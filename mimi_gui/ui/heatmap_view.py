@@ -21,6 +21,7 @@ from mimi_gui.ui.theme import Theme, code_indices, code_table, figures_font, usa
 from mimi_gui.ui.time_axis import TimeAxis, format_time
 
 _GAP_PX = 3  # between the semantic row and the acoustic ones
+_BLOCK_BINS = 256
 _MIN_GRID_PX = 7  # cells this large stand apart
 _MIN_NAME_PX, _MIN_NAME_HEIGHT_PX = 34, 13  # cells this large show their token's number
 
@@ -45,7 +46,7 @@ class HeatmapView(Lane):
         self._grid: FrameGrid | None = None
         self._ready = 0
         self._active = 0
-        self._usage: dict[int, tuple[int, np.ndarray]] = {}
+        self._usage: dict[tuple[int, int], np.ndarray] = {}  # by frames per bin and block of bins
         self.tints_loop = False
         self.setMinimumHeight(92)
         self.setToolTip(
@@ -185,7 +186,7 @@ class HeatmapView(Lane):
         if per_bin == 1:
             cells, table = self._token_cells(frames), code_table
         else:
-            cells, table = np.take(self._usage_of(per_bin), frames // per_bin, axis=1), usage_table
+            cells, table = self._usage_cells(frames // per_bin, per_bin), usage_table
         num_rows = codes.shape[0]
         active = self._active or num_rows
         colors = np.full((num_rows, width), self.theme.color("plot").rgb(), np.uint32)
@@ -250,17 +251,31 @@ class HeatmapView(Lane):
         cells[semantic:] = code_indices(self._grid.cardinality, semantic=False)[part[semantic:]]
         return np.take(cells, frames - first, axis=1)
 
-    def _usage_of(self, per_bin: int) -> np.ndarray:
-        """Share of different tokens in each bin of ``per_bin`` frames, uint8 [K, num_bins], 1..255."""
+    def _usage_cells(self, bins: np.ndarray, per_bin: int) -> np.ndarray:
+        """Usage uint8 [K, n] of these bins, rising."""
+        if len(bins) == 0:
+            return np.zeros((0 if self._codes is None else self._codes.shape[0], 0), np.uint8)
+        first = int(bins[0])
+        return np.take(self._usage_in(per_bin, first, int(bins[-1]) + 1), bins - first, axis=1)
+
+    def _usage_in(self, per_bin: int, first_bin: int, last_bin: int) -> np.ndarray:
+        """Share of different tokens in the bins ``[first_bin, last_bin)``, uint8 [K, n], 1..255.
+
+        Measured when first seen, a block of bins at a time: a whole hour at once would stop the picture for a moment.
+        """
         assert self._codes is not None
-        num_rows = self._codes.shape[0]
-        done, known = self._usage.get(per_bin, (0, np.zeros((num_rows, 0), np.uint8)))
-        if done < self._ready:
-            whole = done // per_bin  # a bin that was cut short by the end is counted again
-            fresh = usage_per_bin(self._codes[:, whole * per_bin : self._ready], per_bin)
-            known = np.concatenate([known[:, :whole], fresh], axis=1)
-            self._usage[per_bin] = (self._ready, known)
-        return known
+        codes = self._codes
+        parts = []
+        for block in range(first_bin // _BLOCK_BINS, (last_bin - 1) // _BLOCK_BINS + 1):
+            begin, end = block * _BLOCK_BINS * per_bin, (block + 1) * _BLOCK_BINS * per_bin
+            part = self._usage.get((per_bin, block))
+            if part is None:
+                part = usage_per_bin(codes[:, begin : min(end, self._ready)], per_bin)
+                if end <= self._ready:  # the last block may still grow
+                    self._usage[per_bin, block] = part
+            parts.append(part)
+        offset = first_bin // _BLOCK_BINS * _BLOCK_BINS
+        return np.concatenate(parts, axis=1)[:, first_bin - offset : last_bin - offset]
 
     def _draw_names(self, painter: QPainter, edges: np.ndarray, cell_px: float, gap: int, ratio: float) -> None:
         """Write each token's number into cells that have room for it."""
