@@ -10,7 +10,6 @@ import argparse
 import gc
 import logging
 import logging.handlers
-import os
 import sys
 import threading
 import time
@@ -91,22 +90,30 @@ class CrashHook(QObject):
 class QuietCollector(QObject):
     """Python's cycle collection, in the GUI thread only and in small steps.
 
-    A collection that happens to run in a worker would destroy Qt objects there, and a full one after torch has been
-    imported would stop the window for a quarter of a second.
+    A collection that happens to run in a worker would destroy Qt objects there, and one that has to look through all
+    of torch would stop the window for a quarter of a second: so none while a model loads, and what has been loaded by
+    then is called permanent.
     """
 
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window)
         gc.disable()
+        # Half a millisecond instead of five until a busy worker hands Python's lock to the window.
+        sys.setswitchinterval(0.0005)
+        self._session = window.session
         self._timer = QTimer(self)
         self._timer.setInterval(_GC_MS)
         self._timer.timeout.connect(self._step)
         self._timer.start()
+        window.session.model_changed.connect(self._model_changed)
 
     @Slot()
-    def freeze(self) -> None:
-        """Call what is there now permanent: modules and classes, which no collection need look at again."""
-        gc.freeze()
+    def _model_changed(self) -> None:
+        if self._session.model_state in ("loading", "downloading"):
+            self._timer.stop()
+        else:
+            gc.freeze()
+            self._timer.start()
 
     @Slot()
     def _step(self) -> None:
@@ -160,8 +167,6 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(sys.argv[1:] if argv is None else argv)
     path = log_path()
     set_up_logging(path)
-    if options.fix_ssl:
-        os.environ["MIMI_GUI_FIX_SSL"] = "1"
     QGuiApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
     app = QApplication(["mimi-gui"])
     app.setApplicationName("mimi-gui")
@@ -174,15 +179,13 @@ def main(argv: list[str] | None = None) -> int:
     hook.install()
     settings = SettingsStore(parent=app)
     themes = ThemeKeeper(app, settings.value.theme)
-    collector = QuietCollector(app)
     window = MainWindow(settings, themes, log_file=path)
+    QuietCollector(window)
     files = list(options.files)
     if options.demo:
         files.append(str(resource_path("samples", "speech.wav")))
     model = DEMO_MODEL if options.demo and not options.model else options.model
-    if model or options.device:
-        window.session.start_with(model, options.device)
-    window.session.model_changed.connect(collector.freeze)
+    window.session.start_with(model, options.device, fixes_ssl=options.fix_ssl)
     window.show()
     starter = _Starter(window, files)
     QTimer.singleShot(0, starter.begin)

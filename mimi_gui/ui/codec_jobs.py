@@ -6,7 +6,10 @@ with the window without a copy: the job writes behind the published counts only,
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import importlib.util
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +101,23 @@ class Grown:
     num_samples: int
 
 
+def preload_torch() -> None:
+    """Map torch's largest library before ``import torch`` does, without Python's lock.
+
+    The import's own dlopen holds the lock for 0.6 s (all static constructors of libtorch), and the window would stand
+    still. A foreign call releases it, and the import then finds the library loaded. Where this fails nothing is lost.
+    """
+    spec = importlib.util.find_spec("torch") if "torch" not in sys.modules else None
+    if sys.platform == "win32" or spec is None or spec.origin is None:
+        return
+    suffix = ".dylib" if sys.platform == "darwin" else ".so"
+    dlopen = ctypes.CDLL(None).dlopen
+    dlopen.restype, dlopen.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int)
+    lazily = 1  # RTLD_LAZY, as Python itself would
+    library = Path(spec.origin).parent / "lib" / f"libtorch_cpu{suffix}"
+    dlopen(str(library).encode(), lazily)
+
+
 def ensure_codec(desk: Desk, choice: ModelChoice) -> MimiCodec:
     """Return the loaded codec of ``choice``, loading it (never downloading) first; delivers :class:`ModelReady`.
 
@@ -108,6 +128,7 @@ def ensure_codec(desk: Desk, choice: ModelChoice) -> MimiCodec:
 
     def build() -> MimiCodec:
         desk.report(f"Loading {choice.title} …")
+        preload_torch()
         from mimi_gui.checkpoints import find_checkpoint
         from mimi_gui.codec import MimiCodec, tune_process
 
@@ -137,12 +158,16 @@ class LoadModel(Job):
 
     choice: ModelChoice
     download: bool = False
+    fixes_ssl: bool = False  # trust the operating system's certificates, as --fix-ssl says
 
     def run(self, desk: Desk) -> ModelChoice | ModelMissing:
         if not self.download:
             desk.report(f"Loading {self.choice.title} …")
-        from mimi_gui.checkpoints import fetch_checkpoint, find_checkpoint
+        preload_torch()
+        from mimi_gui.checkpoints import fetch_checkpoint, find_checkpoint, trust_system_certificates
 
+        if self.fixes_ssl:
+            trust_system_certificates()
         if self.download:
             text = f"Downloading {self.choice.title}"
             desk.report(text)

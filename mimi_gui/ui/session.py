@@ -79,6 +79,7 @@ class Session(QObject):
         self.num_codebooks = settings.value.num_codebooks
         self.model: ModelReady | None = None
         self.model_state = "missing"
+        self.fixes_ssl = False
         self.recordings: tuple[Entry, ...] = ()
         self.current = -1
         self._staging: dict[int, str] = {}
@@ -138,8 +139,9 @@ class Session(QObject):
         """Look for the chosen checkpoint and load it; a missing one is told, not fetched."""
         self._load(download=False)
 
-    def start_with(self, model_name: str | None, device: str | None) -> None:
-        """Take the model and device of the command line for this run; the settings keep theirs."""
+    def start_with(self, model_name: str | None, device: str | None, *, fixes_ssl: bool = False) -> None:
+        """Take what the command line says for this run; the settings keep theirs."""
+        self.fixes_ssl = fixes_ssl
         self.choice = ModelChoice(model_name or self.choice.name, device or self.choice.device)
 
     def use_model(self, name: str) -> None:
@@ -170,7 +172,7 @@ class Session(QObject):
         self.model_state = "downloading" if download else "loading"
         self.settled.emit("model")
         self.model_changed.emit()
-        self._submit("model", self._codec, LoadModel(self.choice, download))
+        self._submit("model", self._codec, LoadModel(self.choice, download, self.fixes_ssl))
 
     def set_num_codebooks(self, num_codebooks: int) -> None:
         """Decode with so many codebooks; nothing is encoded again."""

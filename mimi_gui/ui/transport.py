@@ -8,17 +8,20 @@ long recording never holds the window up.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 
-from mimi_gui.analysis.loudness import LoudnessMatch, matching_gains
 from mimi_gui.errors import PlaybackUnavailable
 from mimi_gui.playback import ABPlayer, Clip, OutputDevice, list_devices
 from mimi_gui.ui.notices import Notice
 from mimi_gui.ui.session import Session
 from mimi_gui.ui.settings import SettingsStore
 from mimi_gui.ui.worker import Desk, Failure, Job, WorkerThread
+
+if TYPE_CHECKING:
+    from mimi_gui.analysis.loudness import LoudnessMatch
 
 _LIVELY_MS = 20  # while something moves
 _IDLE_MS = 200  # a device may vanish
@@ -44,6 +47,8 @@ class MatchLoudness(Job):
     sample_rate: int
 
     def run(self, desk: Desk) -> LoudnessMatch:
+        from mimi_gui.analysis.loudness import matching_gains  # scipy: half a second that the start does not have
+
         return matching_gains(self.a, self.b, self.sample_rate)
 
 
@@ -301,11 +306,11 @@ class Transport(QObject):
 
     @Slot(object, object)
     def _job_finished(self, number: int, result: object) -> None:
-        if number == self._matching and isinstance(result, LoudnessMatch):
-            self.match = result
+        if number == self._matching:
+            self.match = cast("LoudnessMatch", result)
             self._apply_match()
-        elif number == self._listing and isinstance(result, tuple):
-            self.devices = result
+        elif number == self._listing:
+            self.devices = cast("tuple[OutputDevice, ...]", result)
             self.devices_changed.emit(result)
 
     @Slot(object, object)
