@@ -225,14 +225,17 @@ class SpectrogramView(Lane):
             self._store.want(self, [])
             return out
         wishes: list[tuple[tuple[object, ...], Callable[[], np.ndarray]]] = []
-        for depth in range(_COARSER_LEVELS, -1, -1):  # coarse first, so that sharp ones paint over them
-            self._paint_level(out, times, inside, level + depth, None if depth else wishes)
+        for depth in range(_COARSER_LEVELS + 1):  # what has no sharp tile yet is filled from coarser ones
+            inside = self._paint_level(out, times, inside, level + depth, None if depth else wishes)
+            if len(inside) == 0:
+                break
         self._store.want(self, wishes)
         return out
 
     def _paint_level(
         self, out: np.ndarray, times: np.ndarray, inside: np.ndarray, level: int, wishes: list | None
-    ) -> None:
+    ) -> np.ndarray:
+        """Paint the columns ``inside`` from the tiles of one level; returns those that lack a tile."""
         settings, rate = self._settings, self._sample_rate
         length = len(self._sounds[0])
         step, lead = settings.hop_samples << level, settings.hop_samples / 2
@@ -241,22 +244,24 @@ class SpectrogramView(Lane):
         begin = np.clip(columns[inside], 0, last_column)
         end = np.clip(columns[inside + 1] - 1, begin, last_column)
         tiles = begin // spectrogram.TILE_COLUMNS
+        missing = np.zeros(len(inside), bool)
         for index in range(int(tiles[0]), int(tiles[-1]) + 1):
+            here = np.flatnonzero(tiles == index)
+            if len(here) == 0:
+                continue
             key = (id(self), self._version, level, index, settings)
             tile = self._store.get(key)
-            if tile is None:
-                if wishes is not None:
-                    wishes.append((key, self._recipe(index, level)))
+            if tile is None and wishes is not None:
+                wishes.append((key, self._recipe(index, level)))
+            if tile is None or tile.shape[0] != len(out):
+                missing[here] = True
                 continue
-            here = np.flatnonzero(tiles == index)
-            if len(here) == 0 or tile.shape[0] != len(out):
-                continue
-            first = index * spectrogram.TILE_COLUMNS
-            top = tile.shape[1] - 1
+            first, top = index * spectrogram.TILE_COLUMNS, tile.shape[1] - 1
             part = np.take(tile, np.minimum(begin[here] - first, top), axis=1)
             if len(self._sounds) == 1 and np.any(end[here] > begin[here]):
                 np.maximum(part, np.take(tile, np.minimum(end[here] - first, top), axis=1), out=part)
             out[:, inside[here]] = part
+        return inside[missing]
 
     def _recipe(self, index: int, level: int) -> Callable[[], np.ndarray]:
         settings, rate = self._settings, self._sample_rate
@@ -277,4 +282,8 @@ class SpectrogramView(Lane):
         if len(self._sounds) == 2 or num_rows * (shares[0] - shares[-1]) <= height:
             return np.take(levels, np.minimum(((edges[:-1] + edges[1:]) / 2).astype(np.int64), num_rows - 1), axis=0)
         # More rows than pixels: each pixel shows the loudest of its rows, so that no thin partial vanishes.
-        return np.maximum.reduceat(levels, bottom[::-1], axis=0)[::-1]
+        top = np.maximum(np.ceil(edges[:-1]).astype(np.int64), bottom + 1)
+        picked = np.take(levels, bottom, axis=0)
+        for offset in range(1, int((top - bottom).max())):
+            np.maximum(picked, np.take(levels, np.minimum(bottom + offset, top - 1), axis=0), out=picked)
+        return picked
