@@ -296,6 +296,10 @@ def main(argv: list[str]) -> None:
         from mimi_gui.capture import METER_BYTES, Capture, Meter
 
         servant = Capture(Meter(SharedMemory.attach(argv[1], METER_BYTES)))
+    elif argv[0] == "--live":
+        from mimi_gui.duplex import DUPLEX_BYTES, Duplex, Rings
+
+        servant = Duplex(Rings(SharedMemory.attach(argv[1], DUPLEX_BYTES)))
     else:
         servant = Player(Status(SharedMemory.attach(argv[1], STATUS_BYTES)))
     gc.freeze()

@@ -31,10 +31,12 @@ ctl.!default { type pulse }
 class Recording:
     """What a source delivers while it is open. ``samples`` is float32 [T, C]."""
 
-    def __init__(self, child: subprocess.Popen[bytes], num_channels: int) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], num_channels: int, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
         self._child = child
         self._num_channels = num_channels
         self._blocks: list[bytes] = []
+        self._started_at = float("inf")
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -42,6 +44,8 @@ class Recording:
         assert self._child.stdout is not None
         while block := os.read(self._child.stdout.fileno(), 65536):
             self._blocks.append(block)
+            # The promptest delivery tells best when the first sample was taken.
+            self._started_at = min(self._started_at, time.monotonic() - self.num_samples / self.sample_rate)
 
     @property
     def num_samples(self) -> int:
@@ -50,6 +54,12 @@ class Recording:
     @property
     def samples(self) -> np.ndarray:
         return np.frombuffer(b"".join(self._blocks), dtype="<f4").reshape(-1, self._num_channels)
+
+    def time_of(self, index: int) -> float:
+        """Return when sample ``index`` was taken, on the monotonic clock, but for the recorder's constant
+        delay.
+        """
+        return self._started_at + index / self.sample_rate
 
     def wait_for(self, num_samples: int, timeout_s: float = 10.0) -> None:
         """Wait until so many more samples have come."""
@@ -124,7 +134,7 @@ class SoundCard:
             ["parec", "-d", source, *self._format(), "--latency-msec=10"],
             env=self._client(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        recording = Recording(child, self.num_channels)
+        recording = Recording(child, self.num_channels, self.sample_rate)
         try:
             recording.wait_for(1)
             yield recording

@@ -1,0 +1,222 @@
+"""The live loop through a null sink: nothing lost, and as late as it says."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from scipy import signal
+
+from mimi_gui.codes import CodecInfo
+from mimi_gui.duplex import DUPLEX_BYTES, PLAYED, STARVED, WRITTEN, Duplex, Rings, copy_in, copy_out
+from mimi_gui.errors import PlaybackUnavailable
+from mimi_gui.live import LiveFigures, LiveLoop
+from tests.sound_card import SoundCard
+from tests.test_sound_card import noise, wait_until
+
+RATE = 24000
+FRAME = 1920
+
+
+class Echo:
+    """A codec that says what it hears; ``work_s`` per frame."""
+
+    def __init__(self, work_s: float = 0.0) -> None:
+        self.info = CodecInfo()
+        self.work_s = work_s
+        self._frames: dict[int, np.ndarray] = {}
+
+    def stream_encoder(self, num_codebooks: int | None = None) -> Echo:
+        return Echo(self.work_s).sharing(self)
+
+    def stream_decoder(self, codebooks: object = None) -> EchoDecoder:
+        return EchoDecoder(self)
+
+    def sharing(self, other: Echo) -> Echo:
+        self._frames = other._frames
+        return self
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        time.sleep(self.work_s)
+        number = len(self._frames) % 2048
+        self._frames[len(self._frames)] = samples.copy()
+        return np.full((32, 1), number, np.int16)
+
+
+class EchoDecoder:
+    def __init__(self, codec: Echo) -> None:
+        self._codec = codec
+
+    def push(self, codes: np.ndarray) -> np.ndarray:
+        return self._codec._frames[len(self._codec._frames) - 1]
+
+
+@contextmanager
+def running(loop: LiveLoop) -> Iterator[LiveLoop]:
+    stop = threading.Event()
+    thread = threading.Thread(target=loop.run, args=(stop.is_set,))
+    thread.start()
+    try:
+        yield loop
+    finally:
+        stop.set()
+        thread.join(timeout=10)
+        loop.close()
+        assert not thread.is_alive()
+
+
+@pytest.mark.sound
+def test_the_measured_latency_is_what_the_screen_says(sound_card: SoundCard) -> None:
+    """Both ends recorded by the same program: the lag between them against the loop's own figure."""
+    loop = LiveLoop(Echo(0.01), longest_s=60)
+    loop.open()
+    spoken = 0.3 * signal.lfilter([1], [1, -0.95], noise(4.0)[:, 0])
+    spoken = np.repeat((spoken / np.abs(spoken).max())[:, None], 2, axis=1)
+    figures = []
+    with running(loop), sound_card.recording("mouth.monitor") as said, sound_card.recording() as heard:
+        with sound_card.speaking(spoken) as child:
+            while child.poll() is None:
+                time.sleep(0.1)
+                if (figure := loop.figures).latency_s is not None:
+                    figures.append(figure)
+        time.sleep(0.5)
+    x, y = said.samples[:, 0], heard.samples[:, 0]
+    first = int(np.nonzero(x)[0][0]) + 48000  # from the second second on
+    piece = x[first : first + 96000]
+    match = signal.correlate(y, piece, mode="valid", method="fft")
+    measured = said.time_of(0) + first / 48000
+    measured = heard.time_of(0) + int(np.argmax(match)) / 48000 - measured
+    told = float(np.median([f.latency_s for f in figures[10:]]))
+    assert loop.error is None
+    assert figures[-1].num_skipped == 0
+    assert 0.08 < told < 0.3
+    print(f"measured {1000 * measured:.1f} ms, told {1000 * told:.1f} ms")
+    assert measured == pytest.approx(told, abs=0.010)
+    assert figures[-1].compute_s == pytest.approx(0.010, abs=0.01)
+    assert figures[-1].device_s is not None
+
+
+@pytest.mark.sound
+def test_what_is_kept_is_what_was_spoken(sound_card: SoundCard) -> None:
+    loop = LiveLoop(Echo(), longest_s=60)
+    loop.open()
+    with running(loop):
+        wait_until(lambda: loop.figures.num_frames > 5)
+        loop.set_num_codebooks(8)
+        with sound_card.speaking(noise(1.0, channels=2)) as child:
+            child.wait(timeout=10)
+        time.sleep(0.3)
+    codes = loop.codes
+    assert codes.shape[1] == loop.source.length // FRAME > 15
+    np.testing.assert_array_equal(loop.source.samples, loop.reconstruction.samples)
+    assert np.abs(loop.source.samples).max() > 0.2
+    assert not codes.flags.writeable
+    assert loop.num_codebooks == 8
+
+
+@pytest.mark.sound
+def test_a_codec_that_is_too_slow_skips_whole_frames_and_says_so(sound_card: SoundCard) -> None:
+    loop = LiveLoop(Echo(0.12), longest_s=60)
+    loop.open()
+    latencies = []
+    with running(loop):
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            time.sleep(0.1)
+            if loop.figures.latency_s is not None:
+                latencies.append(loop.figures.latency_s)
+        figures = loop.figures
+    assert figures.num_skipped > 5
+    assert figures.is_behind
+    assert max(latencies[len(latencies) // 2 :]) < 0.9  # it does not grow
+    assert 30 < figures.num_frames <= 51  # the rest waits for the codec
+
+
+@pytest.mark.sound
+def test_the_real_codec_live(sound_card: SoundCard, tiny_codec) -> None:
+    loop = LiveLoop(tiny_codec, longest_s=60)
+    loop.open()
+    with running(loop), sound_card.speaking(noise(2.0, channels=2)):
+        wait_until(lambda: loop.figures.num_frames > 20, 20)
+    from numpy.testing import assert_array_equal
+
+    kept = loop.source.samples[: loop.source.length, 0]
+    assert_array_equal(tiny_codec.encode(kept).array, loop.codes)
+    assert loop.reconstruction.length == loop.source.length
+
+
+@pytest.mark.sound
+def test_devices_that_are_not_there(sound_card: SoundCard) -> None:
+    loop = LiveLoop(Echo(), longest_s=10)
+    with pytest.raises(PlaybackUnavailable, match="Ear of Dionysius"):
+        loop.open("Ear of Dionysius")
+    with pytest.raises(PlaybackUnavailable, match="No microphone"):
+        loop.run(lambda: False)
+    loop.close()
+
+
+class Times:
+    currentTime, outputBufferDacTime, inputBufferAdcTime = 10.0, 10.03, 9.99  # PortAudio's names
+
+
+class Flags:
+    output_underflow = input_overflow = False
+
+
+@pytest.fixture
+def duplex() -> Duplex:
+    duplex = Duplex(Rings(bytearray(DUPLEX_BYTES)))
+    duplex._rate = RATE
+    duplex._begin_silent()
+    return duplex
+
+
+def play(duplex: Duplex, num_samples: int) -> np.ndarray:
+    out = np.full((num_samples, 2), np.nan, np.float32)
+    duplex._play(out, num_samples, Times, Flags)
+    assert not duplex.failure
+    return out[:, 0]
+
+
+def test_late_frames_are_waited_for_and_nothing_is_lost(duplex: Duplex) -> None:
+    x = noise(0.4, RATE)[:, 0]
+    fields = duplex.rings.fields
+    assert not play(duplex, 240).any()
+    heard = []
+    for number in range(5):
+        copy_in(duplex.rings.to_play, int(fields[WRITTEN]), x[number * FRAME : (number + 1) * FRAME])
+        fields[WRITTEN] += FRAME
+        heard += [play(duplex, 240) for _ in range(14 if number == 2 else 8)]  # after the third one: late
+    heard += [play(duplex, 240) for _ in range(8)]
+    sound = np.concatenate(heard)
+    hold, fade = 480, 120
+    assert not sound[:hold].any()
+    np.testing.assert_array_equal(sound[hold + fade : 3 * FRAME], x[fade : 3 * FRAME - hold])
+    gap = slice(hold + 3 * FRAME, 3 * FRAME + 6 * 240 + hold)
+    assert not sound[gap].any()
+    again = gap.stop + fade
+    np.testing.assert_array_equal(sound[again : gap.stop + 2 * FRAME], x[3 * FRAME + fade :])
+    assert fields[PLAYED] == 5 * FRAME
+    assert fields[STARVED] == 2
+
+
+def test_the_circles(duplex: Duplex) -> None:
+    ring = np.zeros(10, np.float32)
+    copy_in(ring, 7, np.arange(6, dtype=np.float32))
+    np.testing.assert_array_equal(copy_out(ring, 7, 6), np.arange(6))
+    copy_in(ring, 20, np.arange(10, dtype=np.float32))
+    np.testing.assert_array_equal(copy_out(ring, 20, 10), np.arange(10))
+    rings = duplex.rings
+    for block in range(1, 400):
+        rings.note(1, 240 * block, 5.0 + block / 100)
+    assert rings.time_of(1, 240 * 390 + 120, RATE) == pytest.approx(5.0 + 3.905)
+    assert rings.time_of(1, 240 * 400, RATE) is None
+
+
+def test_figures() -> None:
+    assert LiveFigures().device_s is None
+    assert LiveFigures(latency_s=0.2, frame_s=0.08, compute_s=0.02).device_s == pytest.approx(0.1)
