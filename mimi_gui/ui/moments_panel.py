@@ -71,6 +71,9 @@ class MomentsPanel(QWidget):
         layout.addWidget(self._list, 1)
         layout.addLayout(buttons)
         layout.addWidget(self._words)
+        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        for column in range(4):
+            self._list.headerItem().setTextAlignment(column, right)
         self.set_moments(None, ())
 
     def set_moments(self, strip: ErrorStrip | None, moments: Sequence[Moment]) -> None:

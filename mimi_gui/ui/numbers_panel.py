@@ -137,6 +137,8 @@ class NumbersPanel(QWidget):
         table.clear()
         span = "Selection" if self._span is None else " – ".join(format_time(edge, 0.01) for edge in self._span)
         table.setHeaderLabels(["Metric", "Whole", span])
+        for column in (1, 2):
+            table.headerItem().setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         table.setColumnHidden(2, not self._selection)
         rows = self._whole or self._selection
         has_rows = bool(rows)
@@ -151,12 +153,13 @@ class NumbersPanel(QWidget):
             heading = QTreeWidgetItem(table, [title])
             heading.setFirstColumnSpanned(True)
             heading.setFont(0, bold)
+            heading.setForeground(0, self._theme.color("text_dim"))
             heading.setFlags(Qt.ItemFlag.ItemIsEnabled)
             for result in members:
                 self._add_row(result)
 
     def _add_row(self, result: MetricResult) -> None:
-        row = QTreeWidgetItem(self._table, ["   " + result.metric.name])
+        row = QTreeWidgetItem(self._table, [result.metric.name])
         row.setToolTip(0, result.metric.tooltip)
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         for column, results in ((1, self._whole), (2, self._selection)):

@@ -76,6 +76,9 @@ QLineEdit:focus, QComboBox:focus { padding: 3px 7px; }
 QSpinBox:focus, QDoubleSpinBox:focus { padding: 3px 1px 3px 7px; }
 QHeaderView::section { background: @panel; color: @text_dim; border: none; border-bottom: 1px solid @border;
     padding: 5px 8px; }
+QTreeView::item, QListView::item, QTableView::item { padding: 3px 6px; border: none; }
+QTreeView::item:selected, QListView::item:selected, QTableView::item:selected { background: @accent;
+    color: @accent_text; }
 QTableView { gridline-color: @grid; alternate-background-color: @panel; }
 
 QCheckBox, QRadioButton { spacing: 8px; padding: 2px; border: 2px solid transparent; border-radius: 4px; }
