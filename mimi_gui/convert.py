@@ -329,8 +329,9 @@ def register(app: "typer.Typer") -> None:
         bare: Annotated[bool, typer.Option("--bare", help="An npz with the four documented keys only.")] = False,
         overwrite: Annotated[bool, typer.Option("--overwrite", "-f", help="Replace a file that is there.")] = False,
     ) -> None:
-        """Convert tokens or a checkpoint into the form that OUT's suffix names.
+        """Convert tokens or a checkpoint for other programs.
 
+        OUT's suffix names the form.
         Several IN become one .jsonl; a .jsonl of several recordings becomes a folder of .npz. A transformers
         folder becomes Kyutai's single .safetensors file, and the other way round.
         """

@@ -148,7 +148,9 @@ def verify_tokens(
     tokens_path = Path(tokens_path)
     codes = load_codes(tokens_path)
     audio = Path(audio_path) if audio_path else _recorded_source(tokens_path, codes)
-    wave = load_audio(audio, codes.info.sample_rate, cancel=cancel)
+    channel = _mapping(codes.metadata.get("source")).get("channel")
+    channel = channel if isinstance(channel, int) else None
+    wave = load_audio(audio, codes.info.sample_rate, channel=channel, cancel=cancel)
     opened = codec or open_codec_for(codes, model_name, device, progress=load_progress, cancel=cancel)
     try:
         if codes.num_codebooks > opened.info.num_codebooks:
@@ -276,7 +278,10 @@ def register(app: "typer.Typer") -> None:
         tolerance: Annotated[float, typer.Option("--tolerance", min=0, max=1, help=tolerance_help)] = 0.0,
         as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     ) -> None:
-        """Encode the recording again: exit 0 when the tokens are the same, else 1 and why."""
+        """Encode the recording again and compare.
+
+        Exit code 0 when the tokens are the same, else 1, with where they differ, how much, and why.
+        """
         from mimi_gui.codes import load_codes
         from mimi_gui.terminal import Display, prepare_process
 
@@ -295,7 +300,10 @@ def register(app: "typer.Typer") -> None:
         tolerance: Annotated[float, typer.Option("--tolerance", min=0, max=1, help=tolerance_help)] = 0.0,
         as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     ) -> None:
-        """Compare two token files: exit 0 when they are the same, else 1, where and why."""
+        """Compare two token files.
+
+        Exit code 0 when they are the same, else 1, with where they differ, how much, and why.
+        """
         from mimi_gui.codes import load_codes
 
         answer(compare_codes(load_codes(a), load_codes(b)), as_json, tolerance)
