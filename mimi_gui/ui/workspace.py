@@ -105,7 +105,7 @@ class Workspace(QWidget):
         layout.addWidget(self.wall, 1)
         layout.addWidget(self.bar)
         for spin in self.codebooks.findChildren(QSpinBox):
-            spin.lineEdit().installEventFilter(self)
+            spin.installEventFilter(self)  # it asks its line edit about shortcuts itself
         self._bind()
         self.wall.set_follow(settings.value.follow_playhead)
         self.bar.set_volume(settings.value.volume)
