@@ -9,6 +9,7 @@ import pyloudnorm
 import pytest
 import soundfile
 
+from mimi_gui.analysis import loudness
 from mimi_gui.analysis.loudness import (
     CEILING_DBTP,
     TOLERANCE_LU,
@@ -116,3 +117,11 @@ def test_one_channel_beside_two_is_heard_from_both() -> None:
     x = tone(2, 48000, -20.0)
     match = matching_gains(np.stack([x, x], 1), x, 48000)
     assert match[:2] == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("rate", [11_025, 24_000])
+def test_blocks_of_filtering_do_not_show(rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = np.random.default_rng(0).standard_normal(rate * 7) * np.linspace(0.001, 0.3, rate * 7)
+    whole = loudness.integrated_loudness(samples, rate)
+    monkeypatch.setattr(loudness, "_FILTER_BLOCK", 997)
+    assert loudness.integrated_loudness(samples, rate) == pytest.approx(whole, abs=1e-9)

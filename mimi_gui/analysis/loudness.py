@@ -7,6 +7,7 @@ quieter one, then both come down together until neither can clip in a converter.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ _ABSOLUTE_GATE_LUFS = -70.0
 _SILENT = 1e-7
 _PEAK_BLOCK = 1 << 16
 _PEAK_CONTEXT = 64
+_FILTER_BLOCK = 1 << 20
 
 
 class LoudnessMatch(NamedTuple):
@@ -49,16 +51,22 @@ def integrated_loudness(samples: np.ndarray, sample_rate: int) -> float:
         samples: float [T] or [T, C], C <= 5.
         sample_rate: in Hz.
     """
-    x = columns(samples)
-    if not len(x) or np.abs(x).max() < _SILENT:
+    x = _as_columns(samples)
+    if _peak(x) < _SILENT:
         return float("-inf")
-    power = (_k_weighted(x, sample_rate) ** 2).sum(axis=1)  # [T]
-    size = round(BLOCK_S * sample_rate)
+    size, step = round(BLOCK_S * sample_rate), max(1, round(BLOCK_S * sample_rate / 4))
     if len(x) < size:
-        return _lufs(float(power.mean()))
-    total = np.concatenate([[0.0], np.cumsum(power)])
-    starts = np.arange(0, len(x) - size + 1, max(1, round(BLOCK_S * sample_rate / 4)))
-    blocks = (total[starts + size] - total[starts]) / size  # [N], 75 % overlapping
+        return _lufs(float(np.concatenate(list(_k_weighted_power(x, sample_rate))).mean()))
+    found, rest = [], np.zeros(0)
+    for power in _k_weighted_power(x, sample_rate):
+        rest = np.concatenate([rest, power])
+        if len(rest) < size:
+            continue
+        total = np.concatenate([[0.0], np.cumsum(rest)])
+        starts = np.arange(0, len(rest) - size + 1, step)
+        found.append((total[starts + size] - total[starts]) / size)
+        rest = rest[starts[-1] + step :]
+    blocks = np.concatenate(found)  # [N], 75 % overlapping
     blocks = blocks[blocks > _power(_ABSOLUTE_GATE_LUFS)]
     if not len(blocks):
         return float("-inf")
@@ -74,21 +82,36 @@ def _power(lufs: float) -> float:
     return 10 ** ((lufs + 0.691) / 10)
 
 
-def _k_weighted(x: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Apply the standard's two filters, which pyloudnorm designs for any rate, along time."""
-    y = x
-    for stage in pyloudnorm.Meter(sample_rate)._filters.values():
-        y = stage.passband_gain * signal.lfilter(stage.b, stage.a, y, axis=0)
-    return y
+def _as_columns(samples: np.ndarray) -> np.ndarray:
+    """``samples`` as [T, C] in their own type: an hour as float64 would not fit beside what else is open."""
+    array = np.asarray(samples)
+    return array[:, None] if array.ndim == 1 else array
+
+
+def _peak(x: np.ndarray) -> float:
+    blocks = (x[start : start + _PEAK_BLOCK] for start in range(0, len(x), _PEAK_BLOCK))
+    return max((float(np.abs(block).max(initial=0.0)) for block in blocks), default=0.0)
+
+
+def _k_weighted_power(x: np.ndarray, sample_rate: int) -> Iterator[np.ndarray]:
+    """Power [n] block by block after the standard's two filters, which pyloudnorm designs for any rate."""
+    stages = list(pyloudnorm.Meter(sample_rate)._filters.values())
+    states = [np.zeros((max(len(stage.a), len(stage.b)) - 1, x.shape[1])) for stage in stages]
+    for start in range(0, len(x), _FILTER_BLOCK):
+        y = np.asarray(x[start : start + _FILTER_BLOCK], dtype=np.float64)
+        for i, stage in enumerate(stages):
+            y, states[i] = signal.lfilter(stage.b, stage.a, y, axis=0, zi=states[i])
+            y = stage.passband_gain * y
+        yield (y**2).sum(axis=1)
 
 
 def true_peak_db(samples: np.ndarray, sample_rate: int) -> float:
     """Return the largest magnitude between the samples too, in dBTP (oversampled to 176 kHz or more)."""
-    x = columns(samples)
+    x = _as_columns(samples)
     factor = 4 if sample_rate >= 44100 else 8
-    peak = float(np.abs(x).max(initial=0.0))
+    peak = _peak(x)
     for start in range(0, len(x), _PEAK_BLOCK):
-        block = x[max(0, start - _PEAK_CONTEXT) : start + _PEAK_BLOCK + _PEAK_CONTEXT]
+        block = np.asarray(x[max(0, start - _PEAK_CONTEXT) : start + _PEAK_BLOCK + _PEAK_CONTEXT], np.float64)
         if np.abs(block).max() * 4 > peak:  # the interpolator's gain stays below 4
             peak = max(peak, float(np.abs(signal.resample_poly(block, factor, 1, axis=0)).max()))
     return 20 * float(np.log10(peak)) if peak > 0 else float("-inf")
