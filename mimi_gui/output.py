@@ -23,11 +23,12 @@ class Sound(Protocol):
     """Who carries out plans: the silent clock or the playing process."""
 
     sample_rate: int
-    latency_s: float
 
     def publish(self, plan: Plan) -> None: ...
     def heard(self) -> tuple[float, int]: ...
     def close(self) -> None: ...
+    @property
+    def latency_s(self) -> float: ...
     @property
     def ended_serial(self) -> int: ...
     @property
@@ -41,6 +42,7 @@ class SilentClock:
 
     latency_s = 0.0
     underruns = 0
+    longest_gap_s = 0.0
 
     def __init__(self, sample_rate: int = SILENT_RATE, clock: Callable[[], float] = time.monotonic) -> None:
         self.sample_rate = sample_rate
@@ -91,14 +93,17 @@ class SoundProcess(SoundChild):
         self._status = Status(self.memory.map)
         self._kept: list[Plan] = []  # clips the process may still be about to attach
         self.sample_rate = SILENT_RATE
-        self.latency_s = 0.0
+        self.asked_latency_s = 0.0
         self.send({"open": wish})
+
+    @property
+    def latency_s(self) -> float:
+        """As measured while it runs, as the device promised before: Bluetooth shows only in the former."""
+        return max(self._status.lead_s, self.asked_latency_s)
 
     def publish(self, plan: Plan) -> None:
         self._kept = [*self._kept[-15:], plan]
-        tickets = {
-            side: clip.ticket() if clip is not None else None for side, clip in (("a", plan.a), ("b", plan.b))
-        }
+        tickets = {side: clip.ticket() if clip is not None else None for side, clip in (("a", plan.a), ("b", plan.b))}
         self.send({"plan": {**plan._asdict(), **tickets}})
 
     def heard(self) -> tuple[float, int]:

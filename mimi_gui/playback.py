@@ -47,6 +47,7 @@ class ABPlayer:
         host_api: str | None = None,
         sample_rate: int | None = None,
         latency_s: float | None = None,
+        rest_s: float | None = None,
         wait_s: float = OPEN_WAIT_S,
     ) -> None:
         """Open an output by name (None = the system's default); what plays goes on there.
@@ -61,7 +62,8 @@ class ABPlayer:
         self.close()
         self._error = None
         wish = {
-            "name": device_name, "host_api": host_api, "sample_rate": sample_rate, "latency_s": latency_s,
+            "name": device_name, "host_api": host_api, "sample_rate": sample_rate,
+            "latency_s": latency_s, "rest_s": rest_s,
         }  # fmt: skip
         self._process = SoundProcess(wish)
         if wait_s > 0:
@@ -90,7 +92,7 @@ class ABPlayer:
         if "opened" in answer:
             facts = answer["opened"]
             process.sample_rate = facts["sample_rate"]
-            process.latency_s = facts["latency_s"]
+            process.asked_latency_s = facts["latency_s"]
             position_s = self.position_s
             self._device = OutputDevice(**facts["device"])
             self._sound = process
@@ -151,7 +153,7 @@ class ABPlayer:
 
     @property
     def latency_s(self) -> float:
-        """From the mixer to the loudspeaker, as the device tells it."""
+        """From the mixer to the loudspeaker, as the device tells it: what a press takes to be heard."""
         self._pull()
         return self._sound.latency_s
 

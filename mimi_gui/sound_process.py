@@ -45,11 +45,12 @@ from mimi_gui.sound_devices import (
 
 LATENCY_S = 0.040  # four blocks of 10 ms: soon enough to switch by feel, patient on a busy machine
 WATCH_S = 0.1
+REST_S = 30.0  # a stream that only plays silence keeps the CPU and the sound card awake
 
 _RING = 128
 _FIELDS = 16
 STATUS_BYTES = 8 * (_FIELDS + _RING * 4)
-_HEAD, _UNDERRUNS, _ENDED, _SEEK, _WAITING, _CALLBACKS, _LOOPS, _LATE, _POSITION = range(9)
+_HEAD, _UNDERRUNS, _ENDED, _SEEK, _WAITING, _CALLBACKS, _LOOPS, _LATE, _LEAD = range(9)
 _T_END, _POS_END, _RATE, _SERIAL = range(4)
 
 
@@ -78,12 +79,16 @@ class Status:
         fields[_SEEK] = mixer.seek_serial
         fields[_WAITING] = mixer.is_waiting
         fields[_LOOPS] = mixer.num_loops
-        fields[_POSITION] = mixer.position
         fields[_CALLBACKS] += 1
         fields[_HEAD] = head
 
     def count_underrun(self) -> None:
         self._fields[_UNDERRUNS] += 1
+
+    def note_lead(self, seconds: float) -> None:
+        """Follow the time from a callback to its sound, smoothly: what the device really takes."""
+        before = self._fields[_LEAD]
+        self._fields[_LEAD] = before + 0.05 * (seconds - before) if before else seconds
 
     def note_lateness(self, seconds: float) -> None:
         """Keep the longest time between two callbacks."""
@@ -95,7 +100,7 @@ class Status:
     num_callbacks = property(lambda self: int(self._fields[_CALLBACKS]))
     num_loops = property(lambda self: int(self._fields[_LOOPS]))
     longest_gap_s = property(lambda self: float(self._fields[_LATE]))
-    mixed_position = property(lambda self: int(self._fields[_POSITION]))
+    lead_s = property(lambda self: float(self._fields[_LEAD]))
 
     def heard(self, now: float) -> tuple[float, int]:
         """Return (position in samples, seek serial) of what the loudspeaker plays at ``now``."""
@@ -124,6 +129,9 @@ class Player(WatchedStream):
         self._abort: type[Exception] = RuntimeError
         self._last_call = 0.0
         self._patience_s = 0.0
+        self._rest_s = REST_S
+        self._silent_since = time.monotonic()
+        self._is_resting = False
 
     def open(self, wish: dict) -> dict:
         """Open and start the stream; return what the window wants to know.
@@ -137,6 +145,7 @@ class Player(WatchedStream):
         channels = min(2, row.num_channels)
         latency = max(wish.get("latency_s") or LATENCY_S, row.latency_s)
         self._abort = sd.CallbackAbort
+        self._rest_s = wish.get("rest_s") or REST_S
         problem = ""
         for extra in [None, sd.WasapiSettings(auto_convert=True)] if "WASAPI" in row.host_api else [None]:
             for rate in rates:
@@ -147,7 +156,7 @@ class Player(WatchedStream):
                         latency=latency, blocksize=0, callback=self._callback, extra_settings=extra,
                     )  # fmt: skip
                     self._patience_s = float(self.stream.latency) + 0.005
-                    self.stream.start()
+                    self._start()
                 except sd.PortAudioError as error:
                     problem = str(error)
                     self.close()
@@ -164,6 +173,33 @@ class Player(WatchedStream):
             answer({"opened": self.open(command["open"])})
         if "plan" in command:
             self.publish(command["plan"])
+        self._rest_or_wake()
+
+    def _start(self) -> None:
+        self._last_call = 0.0
+        self._is_resting = False
+        self._silent_since = time.monotonic()
+        self.stream.start()
+
+    def _rest_or_wake(self) -> None:
+        if self.stream is None or self.mixer is None:
+            return
+        now = time.monotonic()
+        if self.mixer.plan.playing or self.mixer.is_sounding:
+            self._silent_since = now
+            if self._is_resting:
+                try:
+                    self._start()
+                except Exception as error:  # noqa: BLE001 - PortAudioError, whose module may not be loaded here
+                    self.failure = str(error)
+        elif not self._is_resting and now - self._silent_since > self._rest_s:
+            self._is_resting = True
+            self.stream.stop()
+
+    def trouble(self) -> str | None:
+        if self._is_resting and not self.failure:
+            return None
+        return super().trouble()
 
     @property
     def num_callbacks(self) -> int:
@@ -204,13 +240,13 @@ class Player(WatchedStream):
             lead = times.outputBufferDacTime - times.currentTime
             if not 0.0 < lead < 2.0:  # some host APIs leave these at zero
                 lead = self._patience_s
+            self.status.note_lead(lead)
             moving = mixer.position != before
             self.status.post(mixer, now + lead + num_samples / mixer.sample_rate, moving)
             if self._last_call:
                 gap = now - self._last_call
                 self.status.note_lateness(gap)
-                # PulseAudio's ALSA plug-in reports no underrun: a gap longer than all that was buffered is
-                # one.
+                # PulseAudio's ALSA plug-in reports none: a gap longer than all that was buffered is one.
                 if flags.output_underflow or gap > self._patience_s + num_samples / mixer.sample_rate:
                     self.status.count_underrun()
             self._last_call = now
@@ -220,11 +256,9 @@ class Player(WatchedStream):
 
 
 def hurry() -> None:
-    """Ask the system to run this process at once when it is due. Threads started later inherit what is
-    granted.
+    """Ask the system to run this process at once when it is due; threads started later inherit what it grants.
 
-    Linux grants realtime scheduling to root and often to the audio group; the CPU's share stays limited by
-    the kernel.
+    Linux grants realtime scheduling to root and often to the audio group, and limits its share of the CPU.
     """
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, 0, -11)

@@ -10,6 +10,7 @@ import soxr
 
 from mimi_gui.clip import Clip
 from mimi_gui.errors import PlaybackUnavailable
+from mimi_gui.output import SoundProcess
 from mimi_gui.playback import ABPlayer, list_devices
 from tests.sound_card import SoundCard, need_programs, plugged_in
 
@@ -204,6 +205,67 @@ def test_a_player_survives_its_sound_card(sound_card: SoundCard, monkeypatch: py
     finally:
         player.close()
         card.close()
+
+
+def test_a_silent_stream_goes_to_rest_and_wakes(sound_card: SoundCard) -> None:
+    x = noise(1.0)
+    player = ABPlayer()
+    player.open(rest_s=0.3)
+    player.set_clips(Clip.from_samples(x, 48000, 48000), None)
+    assert isinstance(player._sound, SoundProcess)
+    status = player._sound._status
+    time.sleep(1.0)
+    calls = status.num_callbacks
+    time.sleep(0.3)
+    assert status.num_callbacks == calls
+    player.seek(0.25)
+    assert player.position_s == 0.25
+    with sound_card.recording() as recording:
+        player.play()
+        wait_until(lambda: player.ended)
+    assert find(x[12000 + 240 : -240, 0], recording.samples[:, 0]) > 0
+    assert player.underruns == 0
+    assert player.error is None
+    player.close()
+
+
+def test_python_s_lock_is_out_of_the_way(sound_card: SoundCard, player: ABPlayer) -> None:
+    """This process holds the lock for a third of a second at a time: the sound goes on without a gap."""
+    x = noise(4.0)
+    player.set_clips(Clip.from_samples(x, 48000, 48000), None)
+    with sound_card.recording() as recording:
+        player.play()
+        longest = 0.0
+        while not player.ended:
+            started = time.monotonic()
+            sorted(range(1_500_000), key=int)  # one call into C: nobody else gets the lock
+            longest = max(longest, time.monotonic() - started)
+    assert longest > 0.05
+    assert find(x[240:-240, 0], recording.samples[:, 0]) > 0
+    assert player.underruns == 0
+
+
+def test_two_players_share_the_card(sound_card: SoundCard, player: ABPlayer) -> None:
+    second = ABPlayer()
+    second.open()
+    x = (noise(1.0) * 0.4).astype(np.float32)
+    for one in (player, second):
+        one.set_clips(Clip.from_samples(x, 48000, 48000), None)
+        one.play()
+    wait_until(lambda: player.ended and second.ended)
+    assert player.error is None
+    assert second.error is None
+    second.close()
+
+
+def test_a_rate_that_the_device_refuses_is_told(sound_card: SoundCard) -> None:
+    player = ABPlayer()
+    with pytest.raises(PlaybackUnavailable, match="cannot be opened"):
+        player.open(sample_rate=13)
+    player.open()
+    assert player.is_open
+    assert 0.01 < player.latency_s < 0.2
+    player.close()
 
 
 def test_an_output_that_is_not_there_is_said_so(sound_card: SoundCard) -> None:
