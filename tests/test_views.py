@@ -374,6 +374,59 @@ def test_far_away_the_heatmap_shows_usage(qtbot: QtBot) -> None:
     assert "different tokens" in wall.heatmap.describe(QPointF(GUTTER_PX + 900, y))
 
 
+def test_occurrences_light_up_and_the_rest_dims(qtbot: QtBot) -> None:
+    wall = make_wall(qtbot)
+    codes = np.random.default_rng(8).integers(0, 2048, (32, 100), dtype=np.int16)
+    codes[5, 40] = codes[5, 70] = 123
+    wall.set_codes(codes, INFO)
+    wall.heatmap.set_marks(codes == 123)
+    rect = wall.heatmap.plot_rect()
+    y = rect.top() + 6.5 * rect.height() / 33
+    bright, faint = code_table(DARK), code_table(DARK, dimmed=True)
+    indices = code_indices(2048, semantic=False)
+    image = wall.heatmap.grab().toImage()
+    assert cell_color(image, 40, y) == cell_color(image, 70, y) == int(bright[indices[123]])
+    assert cell_color(image, 41, y) == int(faint[indices[codes[5, 41]]])
+    wall.heatmap.set_marks(codes == 123, "error")
+    assert cell_color(wall.heatmap.grab().toImage(), 40, y) == DARK.color("error").rgb()
+    wall.heatmap.set_marks(None)
+    assert cell_color(wall.heatmap.grab().toImage(), 41, y) == int(bright[indices[codes[5, 41]]])
+    wall.heatmap.set_heard_codebooks((0, 5, 7))
+    image = wall.heatmap.grab().toImage()
+    assert cell_color(image, 41, y) == int(bright[indices[codes[5, 41]]])
+    above = y - rect.height() / 33
+    assert cell_color(image, 41, above) == int(faint[indices[codes[4, 41]]])
+    assert "not decoded" in wall.heatmap.describe(QPointF(GUTTER_PX + 515, above))
+    with qtbot.waitSignal(wall.heatmap.cell_requested) as asked:
+        QTest.mouseDClick(wall.heatmap, Qt.MouseButton.LeftButton, pos=QPoint(GUTTER_PX + 515, round(y)))
+    assert asked.args == [5, 51]
+
+
+def test_a_mark_is_seen_from_afar(qtbot: QtBot) -> None:
+    wall = make_wall(qtbot, seconds=3200.0)
+    codes = np.zeros((32, 40_000), np.int16)
+    mask = np.zeros(codes.shape, bool)
+    mask[9, 20_020] = True  # one frame of forty on its pixel
+    wall.set_codes(codes, INFO)
+    wall.heatmap.set_marks(mask, "error")
+    image = wall.heatmap.grab().toImage()
+    red = DARK.color("error").rgb()
+    rect = wall.heatmap.plot_rect()
+    y = round(rect.top() + 10.5 * rect.height() / 33)
+    hits = [x for x in range(rect.left(), rect.right()) if image.pixel(x, y) == red]
+    assert 1 <= len(hits) <= 2
+    assert abs(hits[0] - (GUTTER_PX + 500)) <= 2
+
+
+def test_the_height_is_divided_as_before(qtbot: QtBot) -> None:
+    wall, other = make_wall(qtbot), make_wall(qtbot)
+    wall._splitter.setSizes([100, 300, 200])
+    other.restore_state(wall.save_state())
+    assert other._splitter.sizes() == wall._splitter.sizes()
+    other.restore_state(b"nonsense")
+    assert other._splitter.sizes() == wall._splitter.sizes()
+
+
 def test_growing_data_draws_at_every_stage(qtbot: QtBot) -> None:
     wall = make_wall(qtbot)
     builder = EnvelopeBuilder(RATE)

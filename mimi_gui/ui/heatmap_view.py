@@ -9,11 +9,12 @@ different. The title says which of the two is shown. GUI thread only.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QFont, QPainter, QPen
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QFont, QMouseEvent, QPainter, QPen
 from PySide6.QtWidgets import QWidget
 
 from mimi_gui.ui.lane import Lane
@@ -38,7 +39,13 @@ class FrameGrid(Protocol):
 
 
 class HeatmapView(Lane):
-    """The token heatmap, drawn from an array that may still be filling."""
+    """The token heatmap, drawn from an array that may still be filling.
+
+    Signals:
+        cell_requested(int, int): a double click on the token of this codebook and frame.
+    """
+
+    cell_requested = Signal(int, int)
 
     def __init__(self, axis: TimeAxis, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(axis, theme, "Tokens", parent)
@@ -46,6 +53,9 @@ class HeatmapView(Lane):
         self._grid: FrameGrid | None = None
         self._ready = 0
         self._active = 0
+        self._heard_set: frozenset[int] | None = None
+        self._mark_counts: np.ndarray | None = None  # int32 [K, T + 1]: marked cells before each frame
+        self._mark_color = ""
         self._usage: dict[tuple[int, int], np.ndarray] = {}  # by frames per bin and block of bins
         self.tints_loop = False
         self.setMinimumHeight(92)
@@ -61,6 +71,7 @@ class HeatmapView(Lane):
         far."""
         self._codes, self._grid = codes, grid
         self._usage.clear()
+        self._mark_counts = None
         self._ready = 0 if codes is None else codes.shape[1] if num_ready is None else num_ready
         self.refresh_frame()
 
@@ -71,9 +82,28 @@ class HeatmapView(Lane):
 
     def set_num_codebooks(self, num_codebooks: int) -> None:
         """Dim the rows beyond the first ``num_codebooks``: they are not decoded. 0 dims none."""
-        if num_codebooks != self._active:
-            self._active = num_codebooks
+        if num_codebooks != self._active or self._heard_set is not None:
+            self._active, self._heard_set = num_codebooks, None
             self.refresh_frame()
+
+    def set_heard_codebooks(self, codebooks: Iterable[int]) -> None:
+        """Dim all rows but these: what a mixer decodes. :meth:`set_num_codebooks` ends it."""
+        self._heard_set = frozenset(codebooks)
+        self.refresh_frame()
+
+    def set_marks(self, mask: np.ndarray | None, color: str = "") -> None:
+        """Light up the cells where ``mask`` (bool [K, T]) is True and dim all others; None ends it.
+
+        ``color`` names a colour of the theme to paint them in (a diff); "" leaves them their codes' colours
+        (the occurrences of a code). From afar a bin is marked if one of its cells is.
+        """
+        self._mark_color = color
+        if mask is None:
+            self._mark_counts = None
+        else:
+            self._mark_counts = np.zeros((mask.shape[0], mask.shape[1] + 1), np.int32)
+            np.cumsum(mask, axis=1, out=self._mark_counts[:, 1:])
+        self.refresh()
 
     def refresh(self) -> None:
         note = ""
@@ -123,6 +153,14 @@ class HeatmapView(Lane):
         """1 while every frame gets a device pixel, else the power of two that fits a pixel."""
         return 1 if frames_per_px <= 1.0 else 2 ** math.ceil(math.log2(frames_per_px))
 
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        row = self.row_at(event.position().y())
+        if row is None or self._grid is None:
+            return
+        frame = self._grid.s_to_frame(self.time_at(event.position()))
+        if 0 <= frame < self._ready:
+            self.cell_requested.emit(row, frame)
+
     # --- words -------------------------------------------------------------------------------------------
 
     def describe(self, position: QPointF) -> str:
@@ -142,7 +180,7 @@ class HeatmapView(Lane):
             first = frame // per_bin * per_bin
             part = self._codes[row, first : min(first + per_bin, self._ready)]
             words += f"   ({len(np.unique(part))} different tokens in these {len(part)} frames)"
-        if self._active and row >= self._active:
+        if not self._heard_rows(self._codes.shape[0])[row]:
             words += "   not decoded"
         return words
 
@@ -188,16 +226,39 @@ class HeatmapView(Lane):
         else:
             cells, table = self._usage_cells(frames // per_bin, per_bin), usage_table
         num_rows = codes.shape[0]
-        active = self._active or num_rows
         colors = np.full((num_rows, width), self.theme.color("plot").rgb(), np.uint32)
-        colors[:active, :num_inside] = np.take(table(self.theme), cells[:active], mode="clip")
-        if active < num_rows:
-            faint = table(self.theme, dimmed=True)
-            colors[active:, :num_inside] = np.take(faint, cells[active:], mode="clip")
+        heard = self._heard_rows(num_rows)
+        bright = np.take(table(self.theme), cells, mode="clip")
+        if not heard.all() or self._mark_counts is not None:
+            faint = np.take(table(self.theme, dimmed=True), cells, mode="clip")
+            marked = self._marked_cells(frames // per_bin, per_bin)
+            if marked is not None and self._mark_color:
+                bright[...] = self.theme.color(self._mark_color).rgb()
+            shown = np.broadcast_to(heard[:, None], cells.shape) if marked is None else marked
+            bright = np.where(shown, bright, faint)
+        colors[:, :num_inside] = bright
         edges = self._pixel_edges(height, ratio)
         pixels = np.repeat(colors, np.diff(edges), axis=0)
         self._cut_cells(pixels, edges, frame_s / step_s, ratio)
         return pixels
+
+    def _heard_rows(self, num_rows: int) -> np.ndarray:
+        """Which rows are decoded, bool [K]."""
+        heard = np.ones(num_rows, bool)
+        if self._heard_set is not None:
+            heard[:] = False
+            heard[[row for row in self._heard_set if row < num_rows]] = True
+        elif self._active:
+            heard[self._active :] = False
+        return heard
+
+    def _marked_cells(self, bins: np.ndarray, per_bin: int) -> np.ndarray | None:
+        """Which of these bins hold a marked cell, bool [K, n]; None while nothing is marked."""
+        if self._mark_counts is None:
+            return None
+        most = self._mark_counts.shape[1] - 1
+        begin, end = np.minimum(bins * per_bin, most), np.minimum((bins + 1) * per_bin, most)
+        return np.take(self._mark_counts, end, axis=1) > np.take(self._mark_counts, begin, axis=1)
 
     def _pixel_edges(self, height: int, ratio: float) -> np.ndarray:
         return np.round(self._row_edges(height / ratio) * ratio).astype(int)
@@ -225,7 +286,7 @@ class HeatmapView(Lane):
         width, height = size.width(), size.height()
         edges = self._pixel_edges(height, ratio)
         pen_width = max(round(ratio), 1)
-        if 0 < self._active < codes.shape[0]:
+        if 0 < self._active < codes.shape[0] and self._heard_set is None:
             y = int(edges[self._active])
             painter.setPen(QPen(self.theme.color("text_dim"), pen_width, Qt.PenStyle.DashLine))
             painter.drawLine(0, y, width, y)
@@ -285,13 +346,16 @@ class HeatmapView(Lane):
         font = QFont(figures_font(self.font()))
         first = math.floor(self.axis.start_s / frame_s)
         last = min(math.ceil(self.axis.end_s / frame_s), self._ready)
+        heard = self._heard_rows(self._codes.shape[0])
         for row in range(self._codes.shape[0]):
             room = int(edges[row + 1] - edges[row]) - (gap if self._is_semantic(row) else 0)
             if room < _MIN_NAME_HEIGHT_PX * ratio:
                 break
             font.setPixelSize(min(room - round(3 * ratio), round(cell_px / 3.4), round(15 * ratio)))
             painter.setFont(font)
-            table = code_table(self.theme, dimmed=bool(self._active) and row >= self._active)
+            if self._mark_counts is not None or not heard[row]:
+                continue
+            table = code_table(self.theme)
             indices = code_indices(self._grid.cardinality, semantic=self._is_semantic(row))
             for frame in range(first, last):
                 code = int(self._codes[row, frame])

@@ -6,8 +6,10 @@ It shows what it is told and wishes by signals; it decides nothing about sound o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from PySide6.QtCore import QPoint, QPointF, QRect, QRectF, Qt, Signal
+from PySide6.QtCore import QByteArray, QPoint, QPointF, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent, QPen, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QScrollBar, QSizePolicy, QSplitter, QVBoxLayout, QWidget
 
@@ -97,9 +99,10 @@ class Ruler(TimeCanvas):
 class Playhead(QWidget):
     """One line over every view. Moving it repaints a strip as wide as itself and nothing else."""
 
-    def __init__(self, theme: Theme, parent: QWidget) -> None:
+    def __init__(self, theme: Theme, parent: QWidget, bands: Callable[[], list[tuple[int, int]]]) -> None:
         super().__init__(parent)
         self._theme = theme
+        self._bands = bands
         self.setObjectName("playhead")
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
@@ -116,8 +119,11 @@ class Playhead(QWidget):
         top = _RULER_PX - 15
         tip = QPointF(middle + 0.5, top + 9)
         with QPainter(self) as painter:
-            painter.fillRect(QRectF(middle - 1, top, 3, self.height()), self._theme.color("plot", 0.35))
-            painter.fillRect(QRectF(middle, top, 1, self.height()), color)
+            # Faint over titles, which it would make hard to read; full over what it points at.
+            painter.fillRect(QRectF(middle, top, 1, self.height()), self._theme.color("playhead", 0.22))
+            for first, last in self._bands():
+                painter.fillRect(QRectF(middle - 1, first, 3, last - first), self._theme.color("plot", 0.35))
+                painter.fillRect(QRectF(middle, first, 1, last - first), color)
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(color)
@@ -194,7 +200,7 @@ class Wall(QWidget):
         layout.addLayout(scroll_row)
         layout.addLayout(foot)
 
-        self._playhead = Playhead(theme, self)
+        self._playhead = Playhead(theme, self, self._plot_bands)
         self._playhead.raise_()
         self.axis.changed.connect(self._axis_changed)
         self.set_side("A")
@@ -332,7 +338,25 @@ class Wall(QWidget):
         self.axis.pan(share * self.axis.span_s)
         self._wander()
 
+    def save_state(self) -> bytes:
+        """How the height is divided, to be kept in the settings."""
+        return bytes(self._splitter.saveState().data())
+
+    def restore_state(self, state: bytes) -> None:
+        """Divide the height as :meth:`save_state` found it; anything else changes nothing."""
+        self._splitter.restoreState(QByteArray(state))
+
     # --- inside -----------------------------------------------------------------------------------------
+
+    def _plot_bands(self) -> list[tuple[int, int]]:
+        """Top and bottom of the ruler's foot and of each plot in sight, in this widget's pixels."""
+        bands = [(_RULER_PX - 6, _RULER_PX)]
+        for canvas in self._canvases:
+            if isinstance(canvas, Lane) and not canvas.isHidden():
+                rect = canvas.plot_rect()
+                top = canvas.mapTo(self, rect.topLeft()).y()
+                bands.append((top, top + rect.height()))
+        return bands
 
     def _connect(self, canvas: TimeCanvas) -> None:
         canvas.seek_requested.connect(self._seek)
