@@ -98,18 +98,19 @@ def _fit_codebooks(model: MimiModel, generator: torch.Generator) -> None:
     for rvq in (quantizer.semantic_residual_vector_quantizer, quantizer.acoustic_residual_vector_quantizer):
         residual = rvq.input_proj(latents) if rvq.input_proj is not None else latents
         residual = residual[0].T.contiguous()  # [T, D]
-        # Short steps: bolder codes would fit these few frames to the last bit, and the deep levels would then
-        # quantise the rounding errors of the first.
-        reach = 0.15 if residual.shape[1] >= 128 else 0.02
-        for layer in rvq.layers:
+        reach = 0.2 if residual.shape[1] >= 128 else 0.08
+        pool, scale = residual - residual.mean(0), residual.std(0)
+        for i, layer in enumerate(rvq.layers):
             book = layer.codebook
             size, num_frames = book.embed_sum.shape[0], len(residual)
             first = torch.randint(num_frames, (size,), generator=generator)
             second = torch.randint(num_frames, (size,), generator=generator)
-            spread = (residual[first] - residual[second]) / math.sqrt(2.0)
-            spread += residual.std(0) * torch.randn(spread.shape, generator=generator)
-            shrink = reach * (0.5 + torch.rand((size, 1), generator=generator))
-            codes = residual.mean(0) + shrink * spread
+            spread = (pool[first] - pool[second]) / 2.0 + scale * torch.randn(pool[first].shape, generator=generator)
+            # Steps of one length for all levels: the residual settles where they stop helping. Shrinking with it, the
+            # deep levels would quantise the rounding errors of the first.
+            codes = reach * (0.5 + torch.rand((size, 1), generator=generator)) * spread
+            if i == 0:
+                codes += residual.mean(0)
             usage = 0.5 + torch.rand((size,), generator=generator)
             book.cluster_usage.copy_(usage)
             book.embed_sum.copy_(codes * usage[:, None])
