@@ -110,7 +110,7 @@ def main() -> int:
         run_until(app, lambda count=count: len(heart.beats) > count + 5, 5)
     worst.append(report("zooming while playing", heart, first))
     window.close()
-    run_until(app, lambda: not window.codec_thread.is_running and not window.files_thread.is_running, 30)
+    run_until(app, lambda: not any(thread.is_running for thread in window.threads), 30)
     return 1 if options.limit and max(worst) > options.limit else 0
 
 

@@ -66,8 +66,7 @@ class House:
     def close(self) -> None:
         self.window.close()
         self.until(lambda: not self.window.isVisible())
-        assert not self.window.codec_thread.is_running
-        assert not self.window.files_thread.is_running
+        assert not any(thread.is_running for thread in self.window.threads)
         self.window.deleteLater()
         self.themes.deleteLater()
         self.qtbot.wait(1)
@@ -322,6 +321,13 @@ def test_the_first_page_offers_the_ways_to_a_model(
         assert words not in visible
 
 
+def test_every_offer_on_the_first_page_leads_somewhere(house: House) -> None:
+    for button in house.window.welcome.findChildren(QPushButton):
+        name = button.property("action")
+        if name is not None:
+            assert callable(getattr(house.window.commands, name.replace("-", "_"))), name
+
+
 def test_a_start_without_the_model_shows_the_page_and_a_click_gets_the_demo(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,7 +429,7 @@ window.show()
 app.processEvents()
 print([name for name in ("torch", "transformers", "scipy", "pyqtgraph", "huggingface_hub") if name in sys.modules])
 window.close()
-window.codec_thread.wait(5000); window.files_thread.wait(5000)
+[thread.wait(5000) for thread in window.threads]
 """
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=60)

@@ -190,8 +190,8 @@ def main(argv: list[str] | None = None) -> int:
     starter = _Starter(window, files)
     QTimer.singleShot(0, starter.begin)
     status = app.exec()
-    window.codec_thread.wait(10_000)
-    window.files_thread.wait(10_000)
+    for thread in window.threads:
+        thread.wait(10_000)
     qInstallMessageHandler(None)
     return status
 

@@ -266,8 +266,14 @@ class Commands(QObject):
     def keys(self) -> None:
         KeysDialog(self._window).exec()
 
+    def cancel(self) -> None:
+        self._session.cancel()
+
     def troubleshooting(self, heading: str | bool = "") -> None:
         TroubleshootingDialog(heading if isinstance(heading, str) else "", self._window).exec()
+
+    def help_model(self) -> None:
+        self.troubleshooting("The model cannot be loaded")
 
     def details(self, text: str) -> None:
         """Show a traceback with a way to copy it."""

@@ -1,4 +1,4 @@
-"""Jobs that read and write files, for the analysis thread: no torch, and nothing that a widget notices.
+"""Jobs that read and write files, for the files thread: no torch, and nothing that a widget notices.
 
 What a path is, is decided by its first bytes, never by its name: people rename files.
 """

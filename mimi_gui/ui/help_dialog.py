@@ -77,7 +77,7 @@ class KeysDialog(_Reader):
     """Every key of the window; it cannot be out of date."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("Keys", parent, 860, 720)
+        super().__init__("Keys", parent, 900, 800)
         palette = QApplication.palette()
         self.page.setHtml(
             keys_page(palette.link().color().name(), palette.placeholderText().color().name())
@@ -92,6 +92,7 @@ class TroubleshootingDialog(_Reader):
         self.page.setMarkdown(troubleshooting_section(heading))
         if heading:
             everything = QPushButton("Show the whole guide")
+            everything.setAutoDefault(False)
             self.buttons.addButton(everything, QDialogButtonBox.ButtonRole.ActionRole)
             everything.clicked.connect(self._show_all)
 

@@ -30,7 +30,7 @@ _TITLE = "Mimi GUI"
 
 
 class MainWindow(QMainWindow):
-    """One window, one session, two worker threads, one player."""
+    """One window, one session, three worker threads, one player."""
 
     def __init__(
         self,
@@ -45,9 +45,10 @@ class MainWindow(QMainWindow):
         self._model_error = ""
         self._closing = False
         self.codec_thread = WorkerThread("codec", self)
-        self.files_thread = WorkerThread("analysis", self)
+        self.files_thread = WorkerThread("files", self)
+        self.measure_thread = WorkerThread("analysis", self)  # what may take long must not delay opening a file
         self.session = Session(self.codec_thread, self.files_thread, settings, self)
-        self.transport = Transport(self.session, self.files_thread, settings, player, self)
+        self.transport = Transport(self.session, self.measure_thread, settings, player, self)
         theme = themes.theme
         self.banners = BannerStack(theme)
         self.welcome = WelcomePage(theme)
@@ -116,8 +117,13 @@ class MainWindow(QMainWindow):
         self.actions_by_name.menus["recent"].aboutToShow.connect(self._fill_recent)
         self._settings.changed.connect(self._settings_changed)
         self._themes.changed.connect(self._theme_changed)
-        self.codec_thread.closed.connect(self._thread_closed)
-        self.files_thread.closed.connect(self._thread_closed)
+        for thread in self.threads:
+            thread.closed.connect(self._thread_closed)
+
+    @property
+    def threads(self) -> tuple[WorkerThread, ...]:
+        """The worker threads, which end before the window does."""
+        return self.codec_thread, self.files_thread, self.measure_thread
 
     def start(self, paths: list[str]) -> None:
         """Begin what takes time, once the window is on the screen."""
@@ -275,14 +281,15 @@ class MainWindow(QMainWindow):
             self.transport.close()
             self.status.tell("Closing …")
             self.session.close()
-        if self.codec_thread.is_running or self.files_thread.is_running:
+            self.measure_thread.close()
+        if any(thread.is_running for thread in self.threads):
             event.ignore()
         else:
             event.accept()
 
     @Slot()
     def _thread_closed(self) -> None:
-        if self._closing and not (self.codec_thread.is_running or self.files_thread.is_running):
+        if self._closing and not any(thread.is_running for thread in self.threads):
             self.close()
             app = QApplication.instance()
             if app is not None and app.property("quits_with_window"):

@@ -55,6 +55,8 @@ class PreferencesDialog(QDialog):
         file, folder = QPushButton("File …"), QPushButton("Folder …")
         file.setToolTip("Choose a .safetensors checkpoint, in Kyutai's own or the transformers layout")
         folder.setToolTip("Choose a folder with config.json and model.safetensors")
+        for button in (file, folder):
+            button.setAutoDefault(False)  # Return closes nothing and opens nothing
         models = QHBoxLayout()
         models.addWidget(self.model, 1)
         models.addWidget(file)
@@ -90,7 +92,9 @@ class PreferencesDialog(QDialog):
         form.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         form.setVerticalSpacing(12)
         form.setHorizontalSpacing(14)
-        form.addRow("&Model", models)
+        model_label = QLabel("&Model")
+        model_label.setBuddy(self.model)
+        form.addRow(model_label, models)
         form.addRow("&Computed on", self.device)
         form.addRow("Codebooks of a &new recording", self.codebooks)
         form.addRow("Sound &output", self.output)
@@ -101,6 +105,7 @@ class PreferencesDialog(QDialog):
             if isinstance(label, QLabel):
                 label_of.setAccessibleName(label.text().replace("&", ""))
         self.model.setAccessibleName("Model")
+        self.model.setFocus()
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)

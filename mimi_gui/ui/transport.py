@@ -88,13 +88,13 @@ class Transport(QObject):
     def __init__(
         self,
         session: Session,
-        files: WorkerThread,
+        measuring: WorkerThread,
         settings: SettingsStore,
         player: ABPlayer | None = None,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self._session, self._files, self._settings = session, files, settings
+        self._session, self._measuring, self._settings = session, measuring, settings
         self.player = player if player is not None else ABPlayer()
         self.player.set_volume(settings.value.volume)
         self.loop: tuple[float, float] | None = None
@@ -119,8 +119,8 @@ class Transport(QObject):
         session.sound_changed.connect(self._new_sound)
         session.sound_grew.connect(self._wake)
         session.finished.connect(self._sound_complete)
-        files.finished.connect(self._job_finished)
-        files.failed.connect(self._job_failed)
+        measuring.finished.connect(self._job_finished)
+        measuring.failed.connect(self._job_failed)
 
     # The device
 
@@ -132,7 +132,7 @@ class Transport(QObject):
 
     def rescan(self) -> None:
         """Look for devices again, and for sound where there is none."""
-        self._listing = self._files.submit(ListDevices())
+        self._listing = self._measuring.submit(ListDevices())
         if not self.player.is_open and not self.player.is_opening:
             self._reopen()
 
@@ -293,9 +293,9 @@ class Transport(QObject):
         rate = document.info.sample_rate
         start, end = self.loop if self.loop is not None and self.loops else (0.0, document.duration_s)
         span = slice(round(start * rate), round(end * rate))
-        self._files.cancel(self._matching)
+        self._measuring.cancel(self._matching)
         job = MatchLoudness(document.recording.waveform.samples[span], document.sound[span], rate)
-        self._matching = self._files.submit(job)
+        self._matching = self._measuring.submit(job)
 
     def _apply_match(self) -> None:
         if self.match is not None and self._settings.value.level_match:

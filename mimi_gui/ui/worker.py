@@ -1,7 +1,7 @@
 """One thread, one queue, one job at a time: where everything that takes longer than a frame is done.
 
-Two of these run in the window. The *codec* thread builds and alone holds the MimiCodec (and with it torch and
-all CUDA); the *analysis* thread reads files, fills clips, matches loudness. No tensor, widget or setting crosses.
+Three of these run in the window. The *codec* thread builds and alone holds the MimiCodec (and with it torch and
+all CUDA); the *files* thread reads and writes; the *analysis* thread measures. No tensor, widget or setting crosses.
 
 Threads: :class:`WorkerThread` lives in the GUI thread and is the only thing the window talks to. :class:`Worker`
 lives in the thread it starts. A job ends in exactly one of finished, failed, cancelled. Job numbers cross as
