@@ -56,7 +56,7 @@ class Comparison:
             "num_samples": self.num_samples,
             "duration_s": self.num_samples / self.sample_rate,
             "delay_samples": self.delay.lag_samples,
-            "delay_peak_ratio": self.delay.peak_ratio,
+            "delay_peak_ratio": min(self.delay.peak_ratio, 1e6),  # infinite where B is A
             "metrics": [result.as_dict() for result in self.results],
             "aligned_metrics": None if self.aligned is None else [result.as_dict() for result in self.aligned],
             "notes": list(self.notes),

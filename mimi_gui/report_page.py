@@ -25,7 +25,8 @@ button:focus-visible, input:focus-visible, #lanes:focus-visible { outline:2px so
   background:var(--text); pointer-events:none }
 figure { margin:0 0 10px } figure svg { display:block; width:100%; background:var(--panel) }
 #ruler { position:relative; height:20px; color:var(--dim); font-size:12px }
-#ruler span { position:absolute; white-space:nowrap; transform:translateX(-50%) } #ruler span:first-child { transform:none }
+#ruler span { position:absolute; white-space:nowrap; transform:translateX(-50%) }
+#ruler span:first-child { transform:none }
 #ruler span:last-child { transform:translateX(-100%) }
 .wave-a { fill:var(--a) } .wave-b { fill:var(--b) } .strip { fill:var(--strip) }
 .curves { display:flex; flex-wrap:wrap; gap:16px } .curves figure { width:320px } svg.curve { background:none }

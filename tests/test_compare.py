@@ -59,6 +59,13 @@ def test_a_delay_is_shown_and_undone(files: tuple[Path, Path], tmp_path: Path, l
     assert f"5 samples {'late' if lag > 0 else 'early'}" in found.text
 
 
+def test_a_file_against_itself_is_json(files: tuple[Path, Path]) -> None:
+    found = compare_files(files[0], files[0], which=["level", "si_sdr"])
+    text = json.dumps(found.as_dict(), allow_nan=False)
+    assert "identical" in text
+    assert len(text) < 3000
+
+
 def test_shifted() -> None:
     s = np.arange(10)
     for lag in (0, 3, -3):

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mimi_gui.analysis.abx import ABXSession
+from mimi_gui.analysis.journal import ListeningSetup, sha256_of
 from mimi_gui.analysis.ratings import PreferenceSession, RatingPage
 from mimi_gui.analysis.staircase import StaircaseSession
 from mimi_gui.errors import MimiGuiError, OutputError
@@ -100,3 +104,18 @@ def test_what_is_no_log(tmp_path: Path) -> None:
 def test_rubbish_is_reported_not_raised(kind: str, trials: Any, result: Any) -> None:
     log = {"format": "mimi-gui listening test", "version": 1, "kind": kind, "trials": trials, "result": result}
     assert any(line.startswith("NOT VERIFIED") for line in report_lines(log))
+
+
+def test_a_setup_tells_what_was_played(tmp_path: Path) -> None:
+    samples = np.array([0.5, -0.25], np.float64)
+    digest = f"sha256:{hashlib.sha256(struct.pack('<2f', 0.5, -0.25)).hexdigest()}"
+    assert sha256_of(samples) == digest
+    setup = ListeningSetup(
+        "a.wav", digest, "8 codebooks", digest, 48_000, 8, (0.0, -0.4), 0, False, (1.0, 2.5), "Headphones", 21.3
+    )
+    session = ABXSession(setup.as_dict(), 10)
+    session.stop()
+    log = load_log(save_log(tmp_path / "log.json", session.log()))
+    assert log["setup"]["loop_s"] == [1.0, 2.5]
+    assert verify_log(log) == []
+    assert any("Headphones" in line for line in report_lines(log))

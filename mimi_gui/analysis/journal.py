@@ -10,6 +10,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -80,6 +81,39 @@ def broken_links(log: Mapping[str, Any]) -> list[str]:
             problems.append(f"{name} was changed after the test, or one before it was taken out")
         chain = str(entry.get("hash"))
     return problems
+
+
+@dataclass(frozen=True)
+class ListeningSetup:
+    """What a log must say about the sounds and how they were played; ``as_dict()`` is a session's ``setup``.
+
+    Attributes:
+        reference, take: names of the two signals, with the hashes of what was played (:func:`sha256_of`).
+        source_sha256: of the file on disk, "" where there is none.
+        num_codebooks: of the take.
+        gains_db: of reference and take.
+        lag_samples: delay of the take that was measured; ``lag_corrected`` whether it was taken out.
+        loop_s: (start, end).
+    """
+
+    reference: str
+    reference_sha256: str
+    take: str
+    take_sha256: str
+    sample_rate: int
+    num_codebooks: int
+    gains_db: tuple[float, float]
+    lag_samples: int
+    lag_corrected: bool
+    loop_s: tuple[float, float]
+    device: str
+    latency_ms: float
+    source_sha256: str = ""
+    checkpoint: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """JSON-able."""
+        return asdict(self)
 
 
 def sha256_of(samples: np.ndarray) -> str:
