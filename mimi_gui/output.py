@@ -17,6 +17,7 @@ from mimi_gui.sound_child import SoundChild
 from mimi_gui.sound_process import STATUS_BYTES, Status
 
 SILENT_RATE = 48000
+LATENCY_STEP_S = 0.005  # finer would flicker
 
 
 class Sound(Protocol):
@@ -99,7 +100,8 @@ class SoundProcess(SoundChild):
     @property
     def latency_s(self) -> float:
         """As measured while it runs, as the device promised before: Bluetooth shows only in the former."""
-        return max(self._status.lead_s, self.asked_latency_s)
+        measured = max(self._status.lead_s, self.asked_latency_s)
+        return round(measured / LATENCY_STEP_S) * LATENCY_STEP_S
 
     def publish(self, plan: Plan) -> None:
         self._kept = [*self._kept[-15:], plan]
@@ -108,6 +110,9 @@ class SoundProcess(SoundChild):
 
     def heard(self) -> tuple[float, int]:
         return self._status.heard(time.monotonic())
+
+    def close(self, patience_s: float = 0.5) -> None:
+        super().close(patience_s)  # nothing is lost by killing it, and the window waits
 
     @property
     def ended_serial(self) -> int:

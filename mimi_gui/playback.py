@@ -37,6 +37,7 @@ class ABPlayer:
         self._process: SoundProcess | None = None  # being opened, or open
         self._device: OutputDevice | None = None
         self._error: str | None = None
+        self._resume = False  # it was playing when the device was changed
 
     # The device
 
@@ -59,6 +60,7 @@ class ABPlayer:
         Raises:
             PlaybackUnavailable: it cannot be opened; the player then runs on the silent clock.
         """
+        self._resume = self.is_playing
         self.close()
         self._error = None
         wish = {
@@ -97,6 +99,8 @@ class ABPlayer:
             self._device = OutputDevice(**facts["device"])
             self._sound = process
             self._carry_over(position_s)
+            if self._resume:
+                self.play()
         else:
             kind = answer.get("failed", "lost")
             self._error = sentence(kind, answer.get("detail") or answer.get("lost", ""))

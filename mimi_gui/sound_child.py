@@ -126,13 +126,13 @@ class SoundChild:
         except queue.Empty:
             return {"failed": "crashed", "detail": "no answer"}
 
-    def close(self) -> None:
+    def close(self, patience_s: float = 2.0) -> None:
         """End the child: it closes its device and its files when its stdin ends."""
         assert self._child.stdin is not None
         with contextlib.suppress(OSError):
             self._child.stdin.close()
         try:
-            self._child.wait(timeout=2)
+            self._child.wait(timeout=patience_s)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()

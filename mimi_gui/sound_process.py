@@ -88,7 +88,7 @@ class Status:
     def note_lead(self, seconds: float) -> None:
         """Follow the time from a callback to its sound, smoothly: what the device really takes."""
         before = self._fields[_LEAD]
-        self._fields[_LEAD] = before + 0.05 * (seconds - before) if before else seconds
+        self._fields[_LEAD] = before + 0.02 * (seconds - before) if before else seconds
 
     def note_lateness(self, seconds: float) -> None:
         """Keep the longest time between two callbacks."""

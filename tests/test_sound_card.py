@@ -258,6 +258,22 @@ def test_two_players_share_the_card(sound_card: SoundCard, player: ABPlayer) -> 
     second.close()
 
 
+def test_another_device_goes_on_where_the_first_stopped(sound_card: SoundCard, player: ABPlayer) -> None:
+    player.set_clips(Clip.from_samples(noise(20.0), 48000, 48000), None)
+    player.play()
+    wait_until(lambda: player.position_s > 0.3)
+    player.open("pulse", wait_s=0)
+    assert player.is_opening
+    wait_until(lambda: player.is_open)
+    assert player.device is not None
+    assert player.device.name == "pulse"
+    assert player.is_playing
+    before = player.position_s
+    assert 0.3 < before < 3.0
+    wait_until(lambda: player.position_s > before + 0.3)
+    assert player.latency_s * 200 == pytest.approx(round(player.latency_s * 200))
+
+
 def test_a_rate_that_the_device_refuses_is_told(sound_card: SoundCard) -> None:
     player = ABPlayer()
     with pytest.raises(PlaybackUnavailable, match="cannot be opened"):
