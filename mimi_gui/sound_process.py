@@ -45,6 +45,7 @@ from mimi_gui.sound_devices import (
 
 LATENCY_S = 0.040  # four blocks of 10 ms: soon enough to switch by feel, patient on a busy machine
 WATCH_S = 0.1
+SLACK_S = 0.005  # how well a host API knows when its sound is heard
 REST_S = 30.0  # a stream that only plays silence keeps the CPU and the sound card awake
 
 _RING = 128
@@ -128,7 +129,8 @@ class Player(WatchedStream):
         self._clips: dict[int, Clip] = {}
         self._abort: type[Exception] = RuntimeError
         self._last_call = 0.0
-        self._patience_s = 0.0
+        self._heard_until = 0.0
+        self._usual_lead_s = 0.0
         self._rest_s = REST_S
         self._silent_since = time.monotonic()
         self._is_resting = False
@@ -155,7 +157,7 @@ class Player(WatchedStream):
                         samplerate=rate, device=row.index, channels=channels, dtype="float32",
                         latency=latency, blocksize=0, callback=self._callback, extra_settings=extra,
                     )  # fmt: skip
-                    self._patience_s = float(self.stream.latency) + 0.005
+                    self._usual_lead_s = float(self.stream.latency)
                     self._start()
                 except sd.PortAudioError as error:
                     problem = str(error)
@@ -239,17 +241,17 @@ class Player(WatchedStream):
             mixer.render(out)
             lead = times.outputBufferDacTime - times.currentTime
             if not 0.0 < lead < 2.0:  # some host APIs leave these at zero
-                lead = self._patience_s
+                lead = self._usual_lead_s
             self.status.note_lead(lead)
             moving = mixer.position != before
-            self.status.post(mixer, now + lead + num_samples / mixer.sample_rate, moving)
             if self._last_call:
-                gap = now - self._last_call
-                self.status.note_lateness(gap)
-                # PulseAudio's ALSA plug-in reports none: a gap longer than all that was buffered is one.
-                if flags.output_underflow or gap > self._patience_s + num_samples / mixer.sample_rate:
+                self.status.note_lateness(now - self._last_call)
+                # PulseAudio's ALSA plug-in reports none: one is when all that was handed over has been heard.
+                if flags.output_underflow or now > self._heard_until + SLACK_S:
                     self.status.count_underrun()
             self._last_call = now
+            self._heard_until = now + lead + num_samples / mixer.sample_rate
+            self.status.post(mixer, self._heard_until, moving)
         except BaseException:  # noqa: BLE001 - told by `trouble`; C code is the caller
             self.failure = traceback.format_exc()
             raise self._abort from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import numpy as np
@@ -243,6 +245,25 @@ def test_python_s_lock_is_out_of_the_way(sound_card: SoundCard, player: ABPlayer
     assert longest > 0.05
     assert find(x[240:-240, 0], recording.samples[:, 0]) > 0
     assert player.underruns == 0
+
+
+def test_an_underrun_is_counted_and_nothing_else_is(sound_card: SoundCard, player: ABPlayer) -> None:
+    player.set_clips(Clip.from_samples(noise(10.0), 48000, 48000), None)
+    player.play()
+    assert isinstance(player._sound, SoundProcess)
+    child = player._sound._child.pid
+    wait_until(lambda: player.position_s > 0.5)
+    with sound_card.recording() as recording:
+        recording.wait_for(4800)
+        assert player.underruns == 0
+        for frozen_s, is_heard in ((0.015, False), (0.3, True)):
+            before, counted = recording.num_samples, player.underruns
+            os.kill(child, signal.SIGSTOP)
+            time.sleep(frozen_s)
+            os.kill(child, signal.SIGCONT)
+            recording.wait_for(24000)
+            assert (recording.samples[before:, 0] == 0).any() == is_heard
+            assert (player.underruns > counted) == is_heard
 
 
 def test_two_players_share_the_card(sound_card: SoundCard, player: ABPlayer) -> None:
