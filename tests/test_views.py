@@ -24,6 +24,7 @@ from mimi_gui.ui.theme import DARK, LIGHT, Theme, ThemeKeeper, code_indices, cod
 from mimi_gui.ui.time_axis import TimeAxis, format_time, tick_step
 from mimi_gui.ui.timeline import Wall
 from mimi_gui.ui.transport_bar import TransportBar
+from mimi_gui.ui.waveform_view import _bars as bars
 
 RATE = 24_000
 SECONDS = 8.0
@@ -297,6 +298,22 @@ def test_a_click_in_silence_is_seen_at_its_second(qtbot: QtBot) -> None:
     y = HEADER_PX + 25
     hits = [x for x in range(GUTTER_PX, image.width()) if image.pixelColor(x, y) == LIGHT.color("side_a")]
     assert hits == [GUTTER_PX + 625]
+
+
+@pytest.mark.parametrize(("back", "front"), [("#000000", "#ffffff"), ("#ffffff", "#000000")])
+def test_bars_cover_what_geometry_says(back: str, front: str) -> None:
+    ramp = theme_module.ramp_table(back, front)
+    rng = np.random.default_rng(0)
+    rows = np.arange(37)[:, None]
+    for _ in range(50):
+        columns = np.sort(rng.choice(50, 30, replace=False))
+        top = rng.uniform(-5, 37, 30)
+        bottom = top + rng.uniform(1, 37, 30)
+        cover = np.zeros((37, 50))
+        cover[:, columns] = np.clip(np.minimum(bottom, rows + 1) - np.maximum(top, rows), 0, 1)
+        wanted = cover * 255 if front == "#ffffff" else 255 - cover * 255
+        painted = (bars(columns, top, bottom, (37, 50), ramp) & 255).astype(float)
+        assert np.abs(painted - wanted).max() <= 1
 
 
 def cell_color(image: QImage, frame: int, top: float) -> int:

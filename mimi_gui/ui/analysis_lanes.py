@@ -1,25 +1,29 @@
 """The wall's further views: spectrograms, the difference as a waveform, the error per frame.
 
-They are built when first shown and dropped from drawing when hidden. GUI thread only.
+They are built when first shown, and only then is what they need imported (scipy takes a while, and the window
+should not wait for it). GUI thread only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
 from mimi_gui.analysis.envelope import Envelope
-from mimi_gui.analysis.error_strip import ErrorStrip, Moment
-from mimi_gui.analysis.spectrogram import SpectrogramSettings
-from mimi_gui.ui.error_view import ErrorView
 from mimi_gui.ui.lane import Lane
-from mimi_gui.ui.spectrogram_view import FrequencyRange, SpectrogramView
-from mimi_gui.ui.tile_store import TileStore
 from mimi_gui.ui.timeline import Wall
 from mimi_gui.ui.waveform_view import WaveformView
+
+if TYPE_CHECKING:
+    from mimi_gui.analysis.error_strip import ErrorStrip, Moment
+    from mimi_gui.analysis.spectrogram import SpectrogramSettings
+    from mimi_gui.ui.error_view import ErrorView
+    from mimi_gui.ui.spectrogram_view import FrequencyRange, SpectrogramView
+    from mimi_gui.ui.tile_store import TileStore
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,11 @@ LANE_KINDS = (
     LaneKind("spectrogram_difference", "Spectrogram of the difference", "reconstruction"),
     LaneKind("error", "Error per frame", "heatmap"),
 )
+_SPECTROGRAM_TITLES = {
+    "spectrogram_a": "Spectrogram — original, what Mimi heard",
+    "spectrogram_b": "Spectrogram — reconstruction",
+    "spectrogram_difference": "Spectrogram — difference: blue is lost, orange is added, ±30 dB",
+}
 _STRETCH = {"difference": 2.0, "error": 2.0}
 
 
@@ -57,19 +66,15 @@ class AnalysisLanes(QObject):
     def __init__(self, wall: Wall, parent: QObject | None = None) -> None:
         super().__init__(parent or wall)
         self._wall = wall
-        self._store = TileStore(self)
-        self.frequencies = FrequencyRange(self)
+        self._store: TileStore | None = None
+        self._frequencies: FrequencyRange | None = None
         self._lanes: dict[str, Lane] = {}
-        self._settings = SpectrogramSettings()
-        self._color_map = "ember"
+        self._spectrograms: dict[str, SpectrogramView] = {}
+        self._error: ErrorView | None = None
+        self._settings: tuple[SpectrogramSettings, str] | None = None
         self._sounds: tuple[np.ndarray | None, np.ndarray | None, int] = (None, None, 1)
         self._difference: Envelope | None = None
         self._strip: tuple[ErrorStrip | None, Sequence[Moment]] = (None, ())
-
-    @property
-    def settings(self) -> tuple[SpectrogramSettings, str]:
-        """How spectrograms are drawn, and the colour map's key."""
-        return self._settings, self._color_map
 
     def is_shown(self, key: str) -> bool:
         """Whether this lane stands on the wall."""
@@ -90,8 +95,8 @@ class AnalysisLanes(QObject):
         self._wall.share_out()
         if shown:
             self._feed(key)
-        elif isinstance(self._lanes[key], SpectrogramView):
-            self._store.want(self._lanes[key], [])
+        elif key in self._spectrograms and self._store is not None:
+            self._store.want(self._spectrograms[key], [])
         self.shown_changed.emit(key, shown)
 
     def set_sounds(self, a: np.ndarray | None, b: np.ndarray | None, sample_rate: int) -> None:
@@ -119,37 +124,52 @@ class AnalysisLanes(QObject):
 
     def set_settings(self, settings: SpectrogramSettings, color_map: str) -> None:
         """Draw all spectrograms like this."""
-        self._settings, self._color_map = settings, color_map
-        for lane in self._lanes.values():
-            if isinstance(lane, SpectrogramView):
-                lane.set_settings(settings, color_map)
+        self._settings = (settings, color_map)
+        for lane in self._spectrograms.values():
+            lane.set_settings(settings, color_map)
 
     def close(self) -> None:
         """End the thread that makes the pictures; called when the window closes."""
-        self._store.close()
+        if self._store is not None:
+            self._store.close()
 
     def _built(self, kind: LaneKind) -> Lane:
-        wall = self._wall
         if kind.key == "error":
-            lane: Lane = ErrorView(wall.axis, wall.theme)
-            lane.moment_requested.connect(self.moment_requested)
+            lane = self._built_error()
         elif kind.key == "difference":
-            lane = WaveformView(wall.axis, wall.theme, "Difference")
-            lane.set_title("Difference — reconstruction minus original, as decoded")
-            lane.set_color("text_dim")
-            wall.follow_scale(lane)
-            lane.placeholder = "The difference appears here once the reconstruction is complete"
+            lane = self._built_difference()
         else:
-            lane = SpectrogramView(wall.axis, wall.theme, "Spectrogram", self._store, self.frequencies)
-            lane.set_settings(self._settings, self._color_map)
-            lane.placeholder = "The spectrogram appears here once the sound is complete"
-            title = {
-                "spectrogram_a": "Spectrogram — original, what Mimi heard",
-                "spectrogram_b": "Spectrogram — reconstruction",
-                "spectrogram_difference": "Spectrogram — difference: blue is lost, orange is added, ±30 dB",
-            }[kind.key]
-            lane.set_title(title)
-        wall.add_lane(lane, stretch=_STRETCH.get(kind.key, 3.6), index=self._place(kind))
+            lane = self._built_spectrogram(kind.key)
+        self._wall.add_lane(lane, stretch=_STRETCH.get(kind.key, 3.6), index=self._place(kind))
+        return lane
+
+    def _built_error(self) -> Lane:
+        from mimi_gui.ui.error_view import ErrorView
+
+        self._error = ErrorView(self._wall.axis, self._wall.theme)
+        self._error.moment_requested.connect(self.moment_requested)
+        return self._error
+
+    def _built_difference(self) -> Lane:
+        lane = WaveformView(self._wall.axis, self._wall.theme, "Difference")
+        lane.set_title("Difference — reconstruction minus original, as decoded")
+        lane.set_color("text_dim")
+        lane.placeholder = "The difference appears here once the reconstruction is complete"
+        self._wall.follow_scale(lane)
+        return lane
+
+    def _built_spectrogram(self, key: str) -> Lane:
+        from mimi_gui.ui.spectrogram_view import FrequencyRange, SpectrogramView
+        from mimi_gui.ui.tile_store import TileStore
+
+        if self._store is None or self._frequencies is None:
+            self._store, self._frequencies = TileStore(self), FrequencyRange(self)
+        lane = SpectrogramView(self._wall.axis, self._wall.theme, "Spectrogram", self._store, self._frequencies)
+        if self._settings is not None:
+            lane.set_settings(*self._settings)
+        lane.placeholder = "The spectrogram appears here once the sound is complete"
+        lane.set_title(_SPECTROGRAM_TITLES[key])
+        self._spectrograms[key] = lane
         return lane
 
     def _place(self, kind: LaneKind) -> int:
@@ -160,18 +180,18 @@ class AnalysisLanes(QObject):
         return self._wall.place_of(anchors[-1] if anchors else getattr(self._wall, kind.under)) + 1
 
     def _feed(self, key: str) -> None:
-        lane = self._lanes[key]
         a, b, rate = self._sounds
-        if isinstance(lane, ErrorView):
-            lane.set_strip(*self._strip)
-            if self._strip[0] is None and a is not None and b is not None:
+        lane, spectrogram = self._lanes[key], self._spectrograms.get(key)
+        complete = a is not None and b is not None
+        if key == "spectrogram_difference" and spectrogram is not None:
+            spectrogram.set_difference(a, b, rate)
+        elif spectrogram is not None:
+            spectrogram.set_sound(a if key == "spectrogram_a" else b, rate)
+        elif self._error is not None and self._error is lane:
+            self._error.set_strip(*self._strip)
+            if self._strip[0] is None and complete:
                 self.missing.emit("error")
         elif isinstance(lane, WaveformView):
             lane.set_envelope(self._difference)
-            if self._difference is None and a is not None and b is not None:
+            if self._difference is None and complete:
                 self.missing.emit("difference")
-        elif isinstance(lane, SpectrogramView):
-            if key == "spectrogram_difference":
-                lane.set_difference(a, b, rate)
-            else:
-                lane.set_sound(a if key == "spectrogram_a" else b, rate)

@@ -332,7 +332,12 @@ class Lane(TimeCanvas):
         if self._plot is None:
             self._plot = self._drawn_plot(rect, ratio)
         with QPainter(self) as painter:
-            painter.drawPixmap(0, 0, self._frame)
+            for strip in (
+                QRect(0, 0, self.width(), rect.top()), QRect(0, rect.top(), rect.left(), rect.height()),
+                QRect(rect.right() + 1, rect.top(), self.width(), rect.height()),
+                QRect(0, rect.bottom() + 1, self.width(), self.height()),
+            ):  # fmt: skip
+                painter.drawPixmap(strip.topLeft(), self._frame, _scaled(strip & self.rect(), ratio))
             painter.drawImage(rect.topLeft(), self._plot)
             self.draw_loop(painter, rect)
 
@@ -410,3 +415,10 @@ class Lane(TimeCanvas):
             painter.setPen(ink)
             rect = QRectF(self.width() - MARGIN_PX - note_width, 1, note_width, HEADER_PX)
             painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, note)
+
+
+def _scaled(rect: QRect, ratio: float) -> QRect:
+    """The device pixels of a logical rectangle."""
+    left, top = round(rect.left() * ratio), round(rect.top() * ratio)
+    right, bottom = round((rect.right() + 1) * ratio), round((rect.bottom() + 1) * ratio)
+    return QRect(left, top, right - left, bottom - top)

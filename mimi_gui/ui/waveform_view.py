@@ -18,7 +18,6 @@ from mimi_gui.ui.lane import Lane
 from mimi_gui.ui.theme import Theme, blend, hex_color, ramp_table
 from mimi_gui.ui.time_axis import TimeAxis, format_time
 
-_SHADES = 16  # of an edge that covers a part of its pixel
 _DOT_SPACING_PX = 7  # from here on single samples get a dot
 
 
@@ -109,11 +108,11 @@ class WaveformView(Lane):
         top = half - hi[keep] * (half / self._limit)
         bottom = half - lo[keep] * (half / self._limit)
         thin = np.maximum(1.0 - (bottom - top), 0.0) / 2  # silence is a line, not nothing
-        cover = _coverage(columns[keep], top - thin, bottom + thin, width, height)
-        pixels = np.take(ramp_table(self.theme.plot, self._wave_color(), _SHADES + 1), cover, mode="clip")
-        grid = self.theme.color("grid").rgb()
+        ramp = ramp_table(self.theme.plot, self._wave_color())
+        pixels = _bars(columns[keep], top - thin, bottom + thin, (height, width), ramp)
+        ground, grid = ramp[0], np.uint32(self.theme.color("grid").rgb())
         for y in self._grid_rows(height):
-            pixels[y][cover[y] == 0] = grid
+            pixels[y][pixels[y] == ground] = grid
         return pixels
 
     def draw_plot(self, painter: QPainter, size: QSize, ratio: float) -> None:
@@ -165,20 +164,28 @@ class WaveformView(Lane):
                 painter.drawEllipse(point, 2.2 * ratio, 2.2 * ratio)
 
 
-def _coverage(columns: np.ndarray, top: np.ndarray, bottom: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Cover vertical bars with soft ends: integer [height, width], 0..16.
+def _bars(
+    columns: np.ndarray, top: np.ndarray, bottom: np.ndarray, shape: tuple[int, int], ramp: np.ndarray
+) -> np.ndarray:
+    """Paint vertical bars with soft ends: uint32 [height, width] from ``ramp``'s first colour to its last.
 
-    ``columns`` int64 [n] ascending; ``top`` and ``bottom`` float [n] in pixels. Sixteenths of a pixel in
-    16 bit take a third of the time of floats.
+    ``columns`` int64 [n]; ``top`` and ``bottom`` float [n] in pixels, at least one apart. Whole pixels by
+    arithmetic on the mask, ends one by one: an eighth of the time of a look-up for every pixel.
     """
-    dtype = np.int16 if height < 2000 else np.int32
-    tops, bottoms = np.zeros(width, dtype), np.zeros(width, dtype)
-    tops[columns] = np.clip(top * _SHADES, 0, height * _SHADES)
-    bottoms[columns] = np.clip(bottom * _SHADES, 0, height * _SHADES)
-    rows = (np.arange(height, dtype=dtype) * _SHADES)[:, None]
-    cover = np.minimum(bottoms - rows, _SHADES)
-    np.minimum(cover, rows + _SHADES - tops, out=cover)
-    return np.maximum(cover, 0, out=cover)
+    height, width = shape
+    top, bottom = np.clip(top, 0, height), np.clip(bottom, 0, height)
+    first, last = np.ceil(top), np.floor(bottom)
+    firsts, lasts = np.zeros(width, np.int16), np.zeros(width, np.int16)
+    firsts[columns], lasts[columns] = first, last
+    rows = np.arange(height, dtype=np.int16)[:, None]
+    pixels = ((rows >= firsts) & (rows < lasts)).view(np.uint8).astype(np.uint32)
+    pixels *= ramp[-1:] - ramp[:1]  # wraps around, and the sum wraps back (as arrays: scalars would warn)
+    pixels += ramp[:1]
+    most = len(ramp) - 1
+    for row, cover in ((first - 1, first - top), (last, bottom - last)):
+        soft = (cover > 0) & (first <= last)
+        pixels[row[soft].astype(np.int64), columns[soft]] = ramp[np.round(cover[soft] * most).astype(np.int64)]
+    return pixels
 
 
 def _round_down(value: float) -> float:
