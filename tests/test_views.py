@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -605,3 +607,37 @@ def test_the_theme_can_be_chosen_and_follows_the_system(qtbot: QtBot, dressed: Q
         assert keeper.theme is DARK
     hints.unsetColorScheme()
     keeper.deleteLater()
+
+
+SCALED = """
+import numpy as np
+from PySide6.QtWidgets import QApplication
+app = QApplication([])
+from mimi_gui.analysis.envelope import Envelope
+from mimi_gui.codes import CodecInfo
+from mimi_gui.ui.theme import LIGHT, apply_theme
+from mimi_gui.ui.timeline import Wall
+apply_theme(app, LIGHT)
+wall = Wall(LIGHT)
+wall.set_duration(2.0)
+wall.set_source(Envelope.from_samples(np.zeros(48000, np.float32), 24000), "Original")
+wall.set_codes(np.zeros((32, 25), np.int16), CodecInfo())
+for height in range(500, 520):
+    wall.resize(903, height)
+    wall.show()
+    app.processEvents()
+    image = wall.grab().toImage()
+    for x in (3, 40, image.width() // 2, image.width() - 3):
+        for y in range(image.height()):
+            assert image.pixel(x, y) & 0xFFFFFF, (height, x, y)
+print("painted", image.devicePixelRatio())
+"""
+
+
+@pytest.mark.parametrize("scale", ["1.25", "1.5", "1.75", "2"])
+def test_no_pixel_is_left_unpainted_at_any_scale(scale: str) -> None:
+    environment = {**os.environ, "QT_SCALE_FACTOR": scale, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCALED], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.split() == ["painted", str(float(scale))], done.stderr

@@ -76,6 +76,15 @@ class AnalysisLanes(QObject):
         self._difference: Envelope | None = None
         self._strip: tuple[ErrorStrip | None, Sequence[Moment]] = (None, ())
 
+    @property
+    def settings(self) -> tuple[SpectrogramSettings, str]:
+        """How spectrograms are drawn, and the colour map's key."""
+        if self._settings is None:
+            from mimi_gui.analysis.spectrogram import SpectrogramSettings
+
+            self._settings = (SpectrogramSettings(), "ember")
+        return self._settings
+
     def is_shown(self, key: str) -> bool:
         """Whether this lane stands on the wall."""
         return key in self._lanes and not self._lanes[key].isHidden()
@@ -165,8 +174,7 @@ class AnalysisLanes(QObject):
         if self._store is None or self._frequencies is None:
             self._store, self._frequencies = TileStore(self), FrequencyRange(self)
         lane = SpectrogramView(self._wall.axis, self._wall.theme, "Spectrogram", self._store, self._frequencies)
-        if self._settings is not None:
-            lane.set_settings(*self._settings)
+        lane.set_settings(*self.settings)
         lane.placeholder = "The spectrogram appears here once the sound is complete"
         lane.set_title(_SPECTROGRAM_TITLES[key])
         self._spectrograms[key] = lane

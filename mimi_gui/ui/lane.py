@@ -332,14 +332,25 @@ class Lane(TimeCanvas):
         if self._plot is None:
             self._plot = self._drawn_plot(rect, ratio)
         with QPainter(self) as painter:
-            for strip in (
-                QRect(0, 0, self.width(), rect.top()), QRect(0, rect.top(), rect.left(), rect.height()),
-                QRect(rect.right() + 1, rect.top(), self.width(), rect.height()),
-                QRect(0, rect.bottom() + 1, self.width(), self.height()),
-            ):  # fmt: skip
-                painter.drawPixmap(strip.topLeft(), self._frame, _scaled(strip & self.rect(), ratio))
+            if ratio != int(ratio):
+                painter.fillRect(self.rect(), self.theme.color("panel"))  # a rounded pixmap may be a row short
+            for strip in self._frame_strips(rect, ratio):
+                painter.drawPixmap(strip.topLeft(), self._frame, _scaled(strip, ratio))
             painter.drawImage(rect.topLeft(), self._plot)
             self.draw_loop(painter, rect)
+
+    def _frame_strips(self, rect: QRect, ratio: float) -> list[QRect]:
+        """What of the frame the plot leaves to see, in logical pixels."""
+        whole = self.rect()
+        if ratio != int(ratio):
+            return [whole]  # the strips' edges would fall between pixels and leave gaps
+        below = rect.bottom() + 1
+        return [
+            QRect(0, 0, whole.width(), rect.top()),
+            QRect(0, rect.top(), rect.left(), rect.height()),
+            QRect(rect.right() + 1, rect.top(), whole.width() - rect.right() - 1, rect.height()),
+            QRect(0, below, whole.width(), max(whole.height() - below, 0)),
+        ]
 
     def _drawn_plot(self, rect: QRect, ratio: float) -> QImage:
         size = QSize(max(round(rect.width() * ratio), 1), max(round(rect.height() * ratio), 1))
