@@ -210,6 +210,29 @@ def test_a_forged_chain_must_still_add_up() -> None:
     assert any("correct" in problem for problem in verify_log(forged))
 
 
+def test_rules_are_checked_beside_the_hashes() -> None:
+    """Logs with a perfect chain and a true score whose trials broke the rules."""
+    from mimi_gui.analysis import journal
+
+    log = run(1.0).log()
+    plain = [{k: v for k, v in entry.items() if k != "hash"} for entry in log["trials"]]
+    result = {k: v for k, v in log["result"].items() if k != "hash"}
+
+    def problems(trials: list[dict[str, Any]], planned: int = 16, **more: Any) -> str:
+        forged = journal.write("abx", SETUP, trials, result | more, training=False, planned_trials=planned)
+        assert journal.broken_links(forged) == []
+        return "; ".join(verify_log(forged))
+
+    assert problems(plain) == ""
+    assert "sound had gaps" in problems([plain[0] | {"underruns": 2}, *plain[1:]])
+    assert "before A, B and X" in problems([plain[0] | {"plays": {"A": 1, "B": 1, "X": 0}}, *plain[1:]])
+    assert "without an answer" in problems([plain[0] | {"answer": None}, *plain[1:]])
+    assert "disagree" in problems([plain[0] | {"correct": False}, *plain[1:]])
+    assert "void and has a score" in problems([plain[0] | {"void": "x"}, *plain])
+    assert "only 15 were planned" in problems(plain, planned=15)
+    assert "expected 10 to 25" in problems(plain, planned=5)
+
+
 @pytest.mark.parametrize("log", [{}, {"format": "x"}, {"trials": 3}, {"kind": "abx", "trials": [1], "result": {}}])
 def test_rubbish_is_told_not_raised(log: dict[str, Any]) -> None:
     assert verify_log(log)

@@ -34,6 +34,12 @@ def test_miller_madow_is_nearer_to_the_truth() -> None:
     assert (use.entropy_corrected_bits <= 8).all()
 
 
+def test_miller_madow_is_its_formula() -> None:
+    use = cb.codebook_use(np.array([[0, 0, 1, 1, 2, 2, 3, 3]]), 64)
+    assert use.entropy_bits[0] == 2
+    assert use.entropy_corrected_bits[0] == pytest.approx(2 + 3 / (2 * 8 * np.log(2)))
+
+
 def test_one_code_only() -> None:
     use = cb.codebook_use(np.zeros((2, 10), np.int16))
     np.testing.assert_array_equal(use.entropy_bits, 0)

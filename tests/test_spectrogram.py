@@ -45,6 +45,20 @@ def test_a_sine_stands_where_it_belongs(scale, hz: float) -> None:
     assert int(sp.row_of(hz, RATE, settings)) == pytest.approx(row, abs=1.01)
 
 
+@pytest.mark.parametrize("scale", ["log", "mel"])
+def test_no_frequency_falls_between_the_rows(scale) -> None:
+    """Where a row is as wide as a bin or wider, a sine on any bin has its full level in some row."""
+    settings = SpectrogramSettings(window_samples=512, scale=scale, num_rows=100)
+    edges = sp.row_edges(RATE, settings)
+    widths, bin_hz = np.diff(edges), RATE / 512
+    first = int(np.ceil(edges[np.argmax(widths >= bin_hz)] / bin_hz)) + 1
+    for index in range(first, 255):
+        db = sp.tile_db(sine(index * bin_hz, 0.5, seconds=0.1), RATE, settings, 0)[:, 5]
+        assert db.max() == pytest.approx(-6.02, abs=0.1), index * bin_hz
+        row = int(np.argmax(db))
+        assert edges[row] - bin_hz <= index * bin_hz <= edges[row + 1] + bin_hz
+
+
 def test_full_scale_is_0_db() -> None:
     settings = SpectrogramSettings(scale="linear")
     assert sp.tile_db(sine(1500), RATE, settings, 0)[:, 60].max() == pytest.approx(0, abs=0.01)
@@ -89,6 +103,7 @@ def test_coarse_levels_cover_the_same_time(level: int) -> None:
     onset = np.argmax(db[64] > -40)
     assert onset * (240 << level) / RATE == pytest.approx(20, abs=(240 << level) / RATE + 0.03)
     start, end = sp.tile_span_s(RATE, settings, 0, level)
+    assert start == pytest.approx(-0.005)  # the first column is centred on the first sample
     assert end - start == pytest.approx(sp.TILE_COLUMNS * (240 << level) / RATE)
 
 

@@ -246,10 +246,6 @@ def _row_plan(sample_rate: int, settings: SpectrogramSettings) -> tuple[np.ndarr
 def _rows(power: np.ndarray, sample_rate: int, settings: SpectrogramSettings) -> np.ndarray:
     under, weight, first, inside = _row_plan(sample_rate, settings)
     rows = power[under] * (1 - weight) + power[under + 1] * weight
-    wide = np.flatnonzero(inside >= 2)
-    if len(wide):
-        start = int(wide[0])  # rows only grow wider with frequency, but for rounding
-        peaks = np.maximum.reduceat(power, first[start:], axis=0)
-        some = inside[start:] >= 1
-        rows[start:][some] = np.maximum(rows[start:], peaks)[some]
+    some = inside >= 1
+    rows[some] = np.maximum(rows, np.maximum.reduceat(power, first, axis=0))[some]
     return rows
