@@ -6,6 +6,7 @@ read as far as it goes and says so in ``warnings``; only where nothing can be re
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from mimi_gui.errors import AudioFileError, Cancelled, OutputError
 from mimi_gui.target import writing
 
 CODEC_RATE = CodecInfo.sample_rate
+FULL_SCALE = 0.999  # as good as clipped
 
 _BLOCK_SAMPLES = 2**16
 _OPEN_ENDED_BYTES = 0x7FFF_0000  # what programs that write to a pipe claim, not knowing the length
@@ -95,6 +97,34 @@ class Waveform:
         return len(self.samples) / self.sample_rate
 
 
+class Level:
+    """Peak and loudness of a recording, block by block: what finds the silent and the clipped in a corpus."""
+
+    def __init__(self) -> None:
+        self._peak, self._energy = 0.0, 0.0
+        self._num_samples = self._num_full_scale = 0
+
+    def add(self, block: np.ndarray) -> None:
+        """Take float32 ``[n]``."""
+        if not len(block):
+            return
+        size = np.abs(block)
+        self._peak = max(self._peak, float(size.max()))
+        self._num_full_scale += int(np.count_nonzero(size >= FULL_SCALE))
+        self._energy += float(np.square(block, dtype=np.float64).sum())
+        self._num_samples += len(block)
+
+    def as_dict(self) -> dict[str, float | int]:
+        """``peak`` (1 = full scale), ``rms_dbfs`` (-200 for silence), ``num_full_scale`` samples."""
+        mean = self._energy / max(1, self._num_samples)
+        rms_dbfs = 10 * math.log10(mean) if mean > 1e-20 else -200.0
+        return {
+            "peak": round(self._peak, 6),
+            "rms_dbfs": round(rms_dbfs, 2),
+            "num_full_scale": self._num_full_scale,
+        }
+
+
 # Reading
 
 
@@ -117,28 +147,33 @@ class AudioReader:
     Attributes:
         info: the file.
         sample_rate: of the blocks, in Hz.
+        channel: which one is read, None for the mean of all.
         expected_samples: how many will come in all, by the header; the file may end early.
         warnings: sentences about what was missing; complete when the iteration ends.
     """
 
-    def __init__(self, path: str | os.PathLike[str], sample_rate: int = CODEC_RATE) -> None:
-        """Raises AudioFileError."""
+    def __init__(
+        self, path: str | os.PathLike[str], sample_rate: int = CODEC_RATE, *, channel: int | None = None
+    ) -> None:
+        """Raises AudioFileError: not a recording, or without that channel."""
         self._path = Path(path)
         self._file = _open(self._path)
         self.info = _info(self._path, self._file)
         self.sample_rate = sample_rate
+        self.channel = channel
+        if channel is not None and not 0 <= channel < self.info.num_channels:
+            self._file.close()
+            raise AudioFileError(f"{path} has {self.info.num_channels} channels, channel {channel} was asked for.")
         self.expected_samples = max(1, int(self.info.num_samples * sample_rate / self.info.sample_rate + 0.5))
         self.warnings: list[str] = []
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Raises AudioFileError: a sample that is not finite, or nothing readable."""
-        blocks = (block.mean(axis=1) for block in _blocks(self._path, self._file, self.info, self.warnings))
+        blocks = map(self._mono, _blocks(self._path, self._file, self.info, self.warnings))
         if self.info.sample_rate == self.sample_rate:
             yield from blocks
             return
-        stream = soxr.ResampleStream(
-            self.info.sample_rate, self.sample_rate, 1, dtype="float32", quality="HQ"
-        )
+        stream = soxr.ResampleStream(self.info.sample_rate, self.sample_rate, 1, dtype="float32", quality="HQ")
         first, num_samples = None, 0
         for block in blocks:
             first = block[:1] if first is None else first
@@ -151,6 +186,9 @@ class AudioReader:
             yield resampled
         elif num_samples == 0 and first is not None:
             yield first  # shorter than one sample of the codec: keep a sample rather than nothing
+
+    def _mono(self, block: np.ndarray) -> np.ndarray:
+        return block.mean(axis=1) if self.channel is None else np.ascontiguousarray(block[:, self.channel])
 
     def close(self) -> None:
         """Close the file; may be called twice."""
@@ -167,12 +205,14 @@ def load_audio(
     path: str | os.PathLike[str],
     sample_rate: int = CODEC_RATE,
     *,
+    channel: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> Waveform:
     """Read a whole recording as mono float32 ``[T]`` at ``sample_rate``.
 
     Args:
+        channel: read this one only, None for the mean of all.
         progress: called per block with (samples done, samples expected).
         cancel: polled per block.
 
@@ -180,7 +220,7 @@ def load_audio(
         AudioFileError: see :class:`AudioReader`; also when it does not fit into memory.
         Cancelled: ``cancel`` returned True.
     """
-    with AudioReader(path, sample_rate) as reader:
+    with AudioReader(path, sample_rate, channel=channel) as reader:
         # A header may claim anything: believe it up to 1 GiB, grow beyond.
         samples = np.empty(min(reader.expected_samples, 2**28), np.float32)
         num_samples = 0
@@ -241,9 +281,7 @@ def _open(path: Path) -> soundfile.SoundFile:
         file = soundfile.SoundFile(path)
     except soundfile.LibsndfileError as error:
         reason = error.error_string.removeprefix("Error : ").strip().rstrip(".")
-        message = (
-            f"{path} is not a recording that can be read ({reason}): expected wav, flac, ogg, opus or mp3."
-        )
+        message = f"{path} is not a recording that can be read ({reason}): expected wav, flac, ogg, opus or mp3."
         raise AudioFileError(message) from error
     if file.frames == 0 or not 1000 <= file.samplerate <= 10_000_000:
         reason = "holds no sound (0 samples)" if file.frames == 0 else f"has a rate of {file.samplerate} Hz"
@@ -258,9 +296,7 @@ def _info(path: Path, file: soundfile.SoundFile) -> AudioInfo:
     return AudioInfo(path, file.samplerate, file.channels, num_samples, duration_s, file.format, file.subtype)
 
 
-def _blocks(
-    path: Path, file: soundfile.SoundFile, info: AudioInfo, warnings: list[str]
-) -> Iterator[np.ndarray]:
+def _blocks(path: Path, file: soundfile.SoundFile, info: AudioInfo, warnings: list[str]) -> Iterator[np.ndarray]:
     """float32 ``[n, C]``, finite, n > 0; what is missing at the end is said in ``warnings``."""
     num_samples, failure = 0, ""
     while not failure:
@@ -276,17 +312,13 @@ def _blocks(
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
             at_s = (num_samples + int(finite.argmin())) / info.sample_rate
-            raise AudioFileError(
-                f"{path} holds NaN or infinity at {at_s:.3f} s: repair it or export it again."
-            )
+            raise AudioFileError(f"{path} holds NaN or infinity at {at_s:.3f} s: repair it or export it again.")
         num_samples += read
         if read == 0:
             break
         yield block
     if num_samples == 0:
-        raise AudioFileError(
-            f"{path} holds no readable sound ({failure or 'it ends at once'}): export it again."
-        )
+        raise AudioFileError(f"{path} holds no readable sound ({failure or 'it ends at once'}): export it again.")
     warning = _shortfall(path, file, info, num_samples, failure)
     if warning:
         warnings.append(warning)

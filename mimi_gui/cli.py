@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mimi_gui import compare, convert, verify
+from mimi_gui import compare, convert, corpus_verbs, verify
 from mimi_gui.errors import Cancelled, MimiGuiError, OutputError
 
 app = typer.Typer(
@@ -234,7 +234,7 @@ def _check_target(path: Path, overwrite: bool) -> None:
     check_target(path, overwrite=overwrite)
 
 
-for module in (compare, verify, convert):
+for module in (compare, verify, convert, corpus_verbs):
     module.register(app)
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def decode_tokens(
         if codec is None:
             codec = open_codec_for(codes, model_name, device, progress=load_progress, cancel=cancel)
             stack.callback(codec.close)
-        codes, warnings = _belonging(codes, codec, Path(tokens_path), allow_mismatch)
+        codes, warnings = belonging(codes, codec, Path(tokens_path), allow_mismatch)
         with AudioWriter(output_path, codec.info.sample_rate, subtype=subtype, overwrite=overwrite) as writer:
             if streaming:
                 _decode_in_blocks(codec, codes, writer, progress, cancel)
@@ -158,9 +158,7 @@ def open_codec_for(
         raise ModelUnavailable(message, error.hint) from error
 
 
-def _belonging(
-    codes: Codes, codec: MimiCodec, path: Path, allow_mismatch: bool
-) -> tuple[Codes, tuple[str, ...]]:
+def belonging(codes: Codes, codec: MimiCodec, path: Path, allow_mismatch: bool) -> tuple[Codes, tuple[str, ...]]:
     """The codes as ``codec`` may take them, and what there is to say about it."""
     label = codec.checkpoint.label
     if codes.num_codebooks > codec.info.num_codebooks:
@@ -172,13 +170,9 @@ def _belonging(
     if same:
         return codes, ()
     if same is None:
-        return codes, (
-            f"{path} does not say which checkpoint made its tokens; they were decoded with {label}.",
-        )
+        return codes, (f"{path} does not say which checkpoint made its tokens; they were decoded with {label}.",)
     made_by = codes.info.model_name or "another checkpoint"
-    difference = (
-        f"{path} was made with {made_by} ({_short(codes.info)}), not with {label} ({_short(codec.info)})"
-    )
+    difference = f"{path} was made with {made_by} ({_short(codes.info)}), not with {label} ({_short(codec.info)})"
     if not allow_mismatch:
         raise CodesMismatch(f"{difference}: decode it with --model {made_by}, or insist with --force.")
     return replace(codes, info=replace(codes.info, digest="")), (f"{difference}; decoded all the same.",)

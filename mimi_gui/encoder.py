@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimi_gui.audio import AudioInfo, AudioReader, audio_info, load_audio
-from mimi_gui.codes import CodecInfo, CodesWriter, save_codes
+from mimi_gui.audio import AudioInfo, AudioReader, Level, audio_info, load_audio
+from mimi_gui.codes import CodecInfo, Codes, CodesWriter, save_codes
 from mimi_gui.errors import AudioFileError, Cancelled, CodesMismatch
 from mimi_gui.target import check_target
 
@@ -62,6 +62,7 @@ def encode_audio(
     streaming: bool = False,
     num_codebooks: int | None = None,
     *,
+    channel: int | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
     load_progress: Callable[[int, int], None] | None = None,
@@ -75,6 +76,7 @@ def encode_audio(
         device: ``cpu``, ``cuda``, ``mps``; None = the best there is.
         streaming: read, encode and write block by block, in memory that does not grow; the same tokens.
         num_codebooks: K, None for all the checkpoint has.
+        channel: encode this channel only, None for the mean of all.
         overwrite: replace a file that is there.
         progress: called with (frames done, frames expected).
         load_progress: called with (bytes done, bytes in all) while the checkpoint is downloaded.
@@ -94,31 +96,29 @@ def encode_audio(
         if codec is None:
             from mimi_gui.codec import MimiCodec
 
-            codec = MimiCodec.from_pretrained(
-                named(model_name), device, progress=load_progress, cancel=cancel
-            )
+            codec = MimiCodec.from_pretrained(named(model_name), device, progress=load_progress, cancel=cancel)
             stack.callback(codec.close)
         most = codec.info.num_codebooks
         if num_codebooks is not None and not 1 <= num_codebooks <= most:
-            raise CodesMismatch(
-                f"{num_codebooks} codebooks were asked for, {codec.checkpoint.label} has 1 to {most}."
-            )
+            raise CodesMismatch(f"{num_codebooks} codebooks were asked for, {codec.checkpoint.label} has 1 to {most}.")
         encode = _encode_in_blocks if streaming else _encode_at_once
-        return encode(codec, source, Path(output_path), num_codebooks or most, overwrite, progress, cancel)
+        target, num_codebooks = Path(output_path), num_codebooks or most
+        return encode(codec, source, channel, target, num_codebooks, overwrite, progress, cancel)
 
 
 def _encode_at_once(
     codec: MimiCodec,
     source: AudioInfo,
+    channel: int | None,
     target: Path,
     num_codebooks: int,
     overwrite: bool,
     progress: Callable[[int, int], None] | None,
     cancel: Callable[[], bool] | None,
 ) -> Encoded:
-    wave = load_audio(source.path, codec.info.sample_rate, cancel=cancel)
+    wave = load_audio(source.path, codec.info.sample_rate, channel=channel, cancel=cancel)
     codes = codec.encode(wave.samples, num_codebooks=num_codebooks, progress=progress, cancel=cancel)
-    codes = replace(codes, metadata={**codes.metadata, "streaming": False, "source": describe_source(source)})
+    codes = with_source(codes, wave.samples, source, channel)
     save_codes(target, codes, overwrite=overwrite)
     return Encoded(target, num_codebooks, codes.num_frames, codes.num_samples, codes.info, wave.warnings)
 
@@ -126,6 +126,7 @@ def _encode_at_once(
 def _encode_in_blocks(
     codec: MimiCodec,
     source: AudioInfo,
+    channel: int | None,
     target: Path,
     num_codebooks: int,
     overwrite: bool,
@@ -134,23 +135,23 @@ def _encode_in_blocks(
 ) -> Encoded:
     stream = codec.stream_encoder(num_codebooks)
     with (
-        AudioReader(source.path, codec.info.sample_rate) as reader,
-        CodesWriter(
-            target, num_codebooks, codec.info, metadata=codec.metadata(), overwrite=overwrite
-        ) as writer,
+        AudioReader(source.path, codec.info.sample_rate, channel=channel) as reader,
+        CodesWriter(target, num_codebooks, codec.info, metadata=codec.metadata(), overwrite=overwrite) as writer,
     ):
-        expected = codec.info.num_frames(reader.expected_samples)
+        expected, level = codec.info.num_frames(reader.expected_samples), Level()
         # The pieces that encode() takes: the same arithmetic, so the same tokens to the last tie.
         for piece in regroup(reader, codec.chunk_frames * codec.info.frame_size):
             if cancel is not None and cancel():
                 raise Cancelled
+            level.add(piece)
             writer.append(stream.push(piece))
             if progress is not None:
                 progress(stream.num_frames, max(expected, stream.num_frames))
         writer.append(stream.flush())
         if progress is not None:
             progress(stream.num_frames, stream.num_frames)
-        writer.finish(stream.num_samples, streaming=True, source=describe_source(source))
+        described = describe_source(source, channel)
+        writer.finish(stream.num_samples, streaming=True, source=described, level=level.as_dict())
         warnings = tuple(reader.warnings)
         return Encoded(target, num_codebooks, writer.num_frames, stream.num_samples, codec.info, warnings)
 
@@ -178,7 +179,16 @@ def named(model_name: str) -> str:
     return str(path.resolve()) if path.exists() and model_name != "mimi-tiny" else model_name
 
 
-def describe_source(source: AudioInfo) -> dict[str, object]:
+def with_source(codes: Codes, samples: np.ndarray, source: AudioInfo, channel: int | None = None) -> Codes:
+    """``codes`` with what a token file remembers of the recording that ``samples`` came from."""
+    level = Level()
+    for start in range(0, len(samples), 2**20):
+        level.add(samples[start : start + 2**20])
+    facts = {"streaming": False, "source": describe_source(source, channel), "level": level.as_dict()}
+    return replace(codes, metadata={**codes.metadata, **facts})
+
+
+def describe_source(source: AudioInfo, channel: int | None = None) -> dict[str, object]:
     """What a token file remembers of its recording; ``sha256`` is of the file's bytes.
 
     Raises:
@@ -197,6 +207,7 @@ def describe_source(source: AudioInfo) -> dict[str, object]:
         "num_samples": source.num_samples,
         "format": source.format,
         "subtype": source.subtype,
+        **({} if channel is None else {"channel": channel}),
     }
 
 

@@ -1,0 +1,218 @@
+"""``mimi-gui corpus encode | decode | stats``: thin verbs over :mod:`mimi_gui.corpus`.
+
+Imported at every start of the command line, so numpy and torch are imported where they are used.
+"""
+
+# No ``from __future__ import annotations``: typer evaluates the annotations of the verbs that register() makes.
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mimi_gui.corpus import Progress, Report
+
+group = typer.Typer(
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Work on many files; run again, it goes on where it stopped.",
+)
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+Shard = Annotated[str, typer.Option("--shard", metavar="I/N", help="Every N-th file from the I-th on, 0/N first.")]
+NumCodebooks = Annotated[int | None, typer.Option("--num-codebooks", "-k", min=1, help="The first so many.")]
+Retry = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]
+Readers = Annotated[int, typer.Option("--readers", min=1, max=64, help="Threads that read ahead.")]
+Mode = Annotated[str, typer.Option("--progress", help="auto, or json: a line per file on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+
+
+class _Display:
+    """A bar on a terminal, a JSON line per file for machines, else only failures."""
+
+    def __init__(self, title: str, mode: str, quiet: bool) -> None:
+        self._json, self._quiet, self._bar, self._task = mode == "json", quiet, None, None
+        if mode == "auto" and not quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[at]}"),
+            )
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(title, total=None, at="")
+
+    def step(self, at: "Progress") -> None:
+        record = at.record
+        failed = record.get("status") == "failed"
+        if self._json:
+            facts: dict[str, Any] = {key: getattr(at, key) for key in ("done", "skipped", "failed", "total")}
+            facts |= {"audio_s": round(at.audio_s, 3), "elapsed_s": round(at.elapsed_s, 3)}
+            facts |= {"audio_hours_per_s": round(at.hours_per_s, 6), "left_s": at.left_s and round(at.left_s, 1)}
+            print(json.dumps({**facts, "record": dict(record)}, ensure_ascii=False), flush=True)
+        elif failed:
+            self._say(f"mimi-gui: {record.get('error')}")
+        if self._bar is not None and self._task is not None:
+            left = "" if at.left_s is None else f", {_clock(at.left_s)} left"
+            words = f"{at.audio_s / 3600:.2f} h, {at.hours_per_s:.4f} h/s{left}"
+            self._bar.update(self._task, total=at.total, completed=at.done + at.skipped + at.failed, at=words)
+
+    def _say(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def finish(self, report: "Report") -> int:
+        """Say how it ended; gives the exit code."""
+        if self._bar is not None:
+            self._bar.stop()
+        if not self._quiet:
+            worked = f"; {report.audio_s / 3600:.3f} h of audio in {_clock(report.elapsed_s)}" if report.done else ""
+            speed = f" ({report.audio_s / report.elapsed_s:.1f}x real time)" if report.done and report.elapsed_s else ""
+            counts = f"{report.done} done, {report.skipped} there before, {report.failed} failed"
+            print(f"{report.manifest}: {counts}{worked}{speed}", file=sys.stderr)
+        return 1 if report.failed else 0
+
+    def __enter__(self) -> "_Display":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        raise typer.BadParameter(f"{text} is no shard: give i/n with i from 0 to n-1, such as 0/8")
+    return int(number), int(count)
+
+
+def _check_mode(mode: str) -> str:
+    if mode not in ("auto", "json"):
+        raise typer.BadParameter(f"--progress is {mode}, expected auto or json")
+    return mode
+
+
+@group.command("encode")
+def encode(
+    source: Annotated[str, typer.Argument(help="A folder, a pattern in quotes, or a .jsonl of {path, ...}.")],
+    target: Annotated[Path, typer.Argument(help="A folder for the token files and their manifest.")],
+    model: Annotated[
+        str, typer.Option("--model", help="A hub id, a folder, a .safetensors file, or mimi-tiny.")
+    ] = "kyutai/mimi",
+    device: Device = "auto",
+    num_codebooks: NumCodebooks = None,
+    channels: Annotated[str, typer.Option("--channels", help="mix, or split: a token file per channel.")] = "mix",
+    shard: Shard = "0/1",
+    retry_failed: Retry = False,
+    readers: Readers = 2,
+    mode: Mode = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Turn many recordings into a tree of token files."""
+    from mimi_gui.corpus import encode_corpus
+    from mimi_gui.corpus_items import AUDIO_SUFFIXES, find_items
+    from mimi_gui.terminal import Display, prepare_process
+
+    if channels not in ("mix", "split"):
+        raise typer.BadParameter(f"--channels is {channels}, expected mix or split")
+    part = _shard(shard)
+    mode = _check_mode(mode)
+    find_items(source, AUDIO_SUFFIXES)  # fails before torch takes its seconds to load
+    with Display("", quiet=quiet or mode == "json") as loading:
+        prepare_process(loading, model)
+        from mimi_gui.codec import MimiCodec
+        from mimi_gui.encoder import named
+
+        codec = MimiCodec.from_pretrained(named(model), device, progress=loading.download)
+    with codec, _Display("Encoding", mode, quiet) as display:
+        report = encode_corpus(
+            source,
+            target,
+            num_codebooks=num_codebooks,
+            channels=channels,
+            shard=part,
+            retry_failed=retry_failed,
+            num_readers=readers,
+            progress=display.step,
+            codec=codec,
+        )
+        code = display.finish(report)
+    raise typer.Exit(code)
+
+
+@group.command("decode")
+def decode(
+    source: Annotated[str, typer.Argument(help="A folder of token files, a pattern in quotes, or a manifest.")],
+    target: Annotated[Path, typer.Argument(help="A folder for the recordings and their manifest.")],
+    model: Annotated[str | None, typer.Option("--model", help="Default: the one that the tokens name.")] = None,
+    device: Device = "auto",
+    num_codebooks: NumCodebooks = None,
+    suffix: Annotated[str, typer.Option("--format", help="wav, flac, ogg, opus, mp3 ...")] = "flac",
+    subtype: Annotated[str | None, typer.Option("--subtype", help="PCM_16, PCM_24 ...")] = None,
+    shard: Shard = "0/1",
+    retry_failed: Retry = False,
+    readers: Readers = 2,
+    mode: Mode = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Turn many token files into a tree of recordings."""
+    from mimi_gui.audio import check_format
+    from mimi_gui.corpus import decode_corpus
+    from mimi_gui.corpus_items import find_items
+    from mimi_gui.terminal import Display, prepare_process
+
+    part = _shard(shard)
+    mode = _check_mode(mode)
+    suffix = f".{suffix.lstrip('.').lower()}"
+    check_format(f"recording{suffix}", subtype)
+    find_items(source, (".npz",))
+    with Display("", quiet=quiet or mode == "json") as loading:
+        prepare_process(loading, model or "the model")
+    with _Display("Decoding", mode, quiet) as display:
+        report = decode_corpus(
+            source,
+            target,
+            model,
+            device,
+            num_codebooks=num_codebooks,
+            suffix=suffix,
+            subtype=subtype,
+            shard=part,
+            retry_failed=retry_failed,
+            num_readers=readers,
+            progress=display.step,
+        )
+        code = display.finish(report)
+    raise typer.Exit(code)
+
+
+@group.command("stats")
+def stats(
+    folder: Annotated[Path, typer.Argument(help="A folder of token files.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Hours, use and entropy of each codebook, and the files that stand out."""
+    from mimi_gui.corpus_stats import corpus_stats
+
+    found = corpus_stats(folder)
+    print(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) if as_json else found.text)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group ``corpus`` to the command line."""
+    app.add_typer(group, name="corpus")
