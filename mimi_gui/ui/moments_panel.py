@@ -108,7 +108,9 @@ class MomentsPanel(QWidget):
         if current is None and by < 0:
             place = 0
         place = (place + by) % len(self._moments)
-        self._list.setCurrentItem(self._list.topLevelItem(place))
+        item = self._list.topLevelItem(place)
+        if item is not None:
+            self._list.setCurrentItem(item)
         self._loop(place)
 
     def _activated(self, item: QTreeWidgetItem) -> None:
