@@ -141,7 +141,8 @@ async function decode(context, sounds) {
   });
   document.addEventListener('keydown', event => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === ' ' && event.target.tagName !== 'BUTTON' && event.target.tagName !== 'SUMMARY') {
+    // Buttons, the checkbox and the fold keep their own space bar.
+    if (event.key === ' ' && !event.target.matches('button, summary, input[type=checkbox]')) {
       event.preventDefault(); toggle();
     }
     if (event.key === 'a' || event.key === 'A') side(0);

@@ -8,10 +8,15 @@ import io
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,50 +34,50 @@ from mimi_gui.report import ReportContent, build_page, write_report
 RATE = 24_000
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
-# Appended to a copy of the page; writes what it finds into the body, which --dump-dom prints.
+# Run in the page; gives what it finds.
 PROBE = """
-<script>
-window.addEventListener('load', async () => {
+(async () => {
   const out = {};
-  try {
-    const sounds = JSON.parse(document.getElementById('sounds').textContent);
-    const length = Math.round(sounds.duration * sounds.sample_rate);
-    const context = new OfflineAudioContext(1, length, sounds.sample_rate);
-    const buffers = await decode(context, sounds);
-    const a = buffers[0].getChannelData(0), b = buffers[1].getChannelData(0);
-    out.lengths = [a.length, b.length];
-    out.sums = [a, b].map(x => x.reduce((s, v) => s + Math.round(v * 32768), 0));
-    const player = new Player(context, buffers, [1, 1]);
-    player.play();
-    const at = 12800;  // a render quantum is 128 samples
-    context.suspend(at / sounds.sample_rate).then(() => { player.setSide(1); context.resume(); });
-    const got = (await context.startRendering()).getChannelData(0);
-    const worst = (x, from, to) => {
-      let most = 0;
-      for (let i = from; i < to; i++) most = Math.max(most, Math.abs(got[i] - x[i]));
-      return most;
-    };
-    out.before = worst(a, 0, at);
-    out.after = worst(b, at + 400, length);
-    let step = 0;
-    for (let i = at; i < at + 400; i++) step = Math.max(step, Math.abs(got[i] - got[i - 1]));
-    out.step = step;
-    document.getElementById('side-b').click();
-    out.pressed = document.getElementById('side-b').getAttribute('aria-pressed');
-    const box = document.getElementById('lanes').getBoundingClientRect();
-    document.getElementById('lanes').dispatchEvent(new MouseEvent('click', {clientX: box.left + box.width / 2}));
-    out.seek = Number(document.getElementById('seek').value);
-    out.svgs = document.querySelectorAll('svg').length;
-    out.images = await Promise.all([...document.querySelectorAll('image')].map(async node => {
-      const image = new Image(); image.src = node.getAttribute('href'); await image.decode(); return image.width; }));
-    out.wide = document.documentElement.scrollWidth <= document.documentElement.clientWidth;
-    out.blocked = await fetch('https://example.com/').then(() => false, () => true);
-  } catch (error) { out.error = String(error) + error.stack; }
-  const pre = document.createElement('pre');
-  pre.id = 'found'; pre.textContent = JSON.stringify(out); document.body.append(pre);
-});
-</script>
+  const sounds = JSON.parse(document.getElementById('sounds').textContent);
+  const length = Math.round(sounds.duration * sounds.sample_rate);
+  const context = new OfflineAudioContext(1, length, sounds.sample_rate);
+  const buffers = await decode(context, sounds);
+  const a = buffers[0].getChannelData(0), b = buffers[1].getChannelData(0);
+  out.lengths = [a.length, b.length];
+  out.sums = [a, b].map(x => x.reduce((s, v) => s + Math.round(v * 32768), 0));
+  const player = new Player(context, buffers, [1, 1]);
+  player.play();
+  const at = 12800;  // a render quantum is 128 samples
+  context.suspend(at / sounds.sample_rate).then(() => { player.setSide(1); context.resume(); });
+  const got = (await context.startRendering()).getChannelData(0);
+  const worst = (x, from, to) => {
+    let most = 0;
+    for (let i = from; i < to; i++) most = Math.max(most, Math.abs(got[i] - x[i]));
+    return most;
+  };
+  out.before = worst(a, 0, at);
+  out.after = worst(b, at + 400, length);
+  out.step = 0;
+  for (let i = at; i < at + 400; i++) out.step = Math.max(out.step, Math.abs(got[i] - got[i - 1]));
+  out.svgs = document.querySelectorAll('svg').length;
+  out.images = await Promise.all([...document.querySelectorAll('image')].map(async node => {
+    const image = new Image(); image.src = node.getAttribute('href'); await image.decode(); return image.width; }));
+  out.fits = document.documentElement.scrollWidth <= document.documentElement.clientWidth;
+  out.blocked = await fetch('https://example.com/').then(() => false, () => true);
+  return out;
+})()
 """
+
+STATE = """({
+  at: Number(document.getElementById('seek').value),
+  play: document.getElementById('play').textContent,
+  b: document.getElementById('side-b').getAttribute('aria-pressed'),
+})"""
+
+MIDDLE = """(() => {
+  const box = document.getElementById('lanes').getBoundingClientRect();
+  return [box.left + box.width / 2, box.top + 60];
+})()"""
 
 
 @pytest.fixture
@@ -195,37 +200,127 @@ def test_from_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "exists already" in capsys.readouterr().err
 
 
-def browse(path: Path, tmp_path: Path, *options: str) -> str:
-    if CHROMIUM is None:
-        message = "Chromium is not installed (apt-get install chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--mute-audio",
-        "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,2400",
-        "--virtual-time-budget=20000", *options, path.as_uri(),
-    ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+class Browser:
+    """A headless Chromium without a network, on a page, driven through its debugging pipe."""
+
+    def __init__(self, page: Path, profile: Path) -> None:
+        if CHROMIUM is None:
+            message = "Chromium is not installed (apt-get install chromium)"
+            if os.environ.get("CI"):
+                pytest.fail(message)
+            pytest.skip(message)
+        to_read, self._to = os.pipe()
+        self._from, to_write = os.pipe()
+        command = [
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--mute-audio",
+            "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={profile}", "--window-size=1280,900",
+            "--remote-debugging-pipe",
+        ]  # fmt: skip
+        # Chromium reads its commands from descriptor 3 and answers on 4.
+        launch = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4)"
+        launch += "; os.execv(sys.argv[3], sys.argv[3:])"
+        line = [sys.executable, "-c", launch, str(to_read), str(to_write), *command]
+        self._process = subprocess.Popen(line, pass_fds=(to_read, to_write), stderr=subprocess.DEVNULL)
+        os.close(to_read)
+        os.close(to_write)
+        self._buffer, self._number, self._session = b"", 0, ""
+        try:
+            target = self.call("Target.createTarget", url=page.as_uri())["targetId"]
+            self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            self.wait("document.readyState === 'complete' && !!document.getElementById('play')")
+        except BaseException:
+            self.close()
+            raise
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        until = time.monotonic() + 60
+        while True:
+            while b"\0" not in self._buffer:
+                left = until - time.monotonic()
+                assert left > 0, f"{method}: no answer"
+                assert select.select([self._from], [], [], left)[0], f"{method}: no answer"
+                data = os.read(self._from, 1 << 20)
+                assert data, "the browser is gone"
+                self._buffer += data
+            answer, _, self._buffer = self._buffer.partition(b"\0")
+            found = json.loads(answer)
+            if found.get("id") == self._number:
+                assert "error" not in found, found["error"]
+                return found["result"]
+
+    def run(self, expression: str) -> Any:
+        found = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in found, found["exceptionDetails"]
+        return found["result"].get("value")
+
+    def wait(self, condition: str) -> None:
+        until = time.monotonic() + 30
+        while not self.run(condition):
+            assert time.monotonic() < until, condition
+            time.sleep(0.02)
+
+    def press(self, key: str) -> None:
+        code = {" ": 32}.get(key, ord(key.upper()))
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, text=key, windowsVirtualKeyCode=code)
+
+    def click(self, x: float, y: float) -> None:
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(20)
+        os.close(self._to)
+        os.close(self._from)
+
+
+@pytest.fixture
+def browser(content: ReportContent, tmp_path: Path) -> Iterator[Browser]:
+    browser = Browser(write_report(tmp_path / "report.html", content), tmp_path / "profile")
+    yield browser
+    browser.close()
 
 
 @pytest.mark.display
-def test_in_a_browser(content: ReportContent, tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    path.write_text(build_page(content).replace("</body>", PROBE + "</body>"), encoding="utf-8")
-    found = re.search(r'<pre id="found">(.*?)</pre>', browse(path, tmp_path, "--dump-dom"), re.DOTALL)
-    assert found, "the page did not run"
-    out = json.loads(html.unescape(found[1]))
-    assert "error" not in out, out
+def test_the_page_in_a_browser(content: ReportContent, browser: Browser) -> None:
+    out = browser.run(PROBE)
     assert out["lengths"] == [len(content.reference)] * 2
     for said, samples in zip(out["sums"], (content.reference, content.reconstruction), strict=True):
         assert abs(said - np.rint(samples.astype(np.float64) * 32768).sum()) < 0.01 * len(samples)
     assert out["before"] < 1e-6  # A to the sample before the switch
     assert out["after"] < 1e-6  # B at the same position after it
     assert out["step"] < 2 * np.pi * 300 / RATE * 0.4 + 0.02  # no click in between
-    assert out["pressed"] == "true"
-    assert out["seek"] == pytest.approx(1.0, abs=0.02)
     assert out["svgs"] >= 8
     assert len(out["images"]) == 4
-    assert out["wide"]
+    assert out["fits"]
     assert out["blocked"]
+
+
+@pytest.mark.display
+def test_the_player_by_mouse_and_keys(browser: Browser) -> None:
+    assert browser.run(STATE) == {"at": 0, "play": "Play", "b": "false"}
+    browser.press("b")
+    assert browser.run(STATE)["b"] == "true"
+    browser.press("a")
+    assert browser.run(STATE)["b"] == "false"
+    browser.click(*browser.run(MIDDLE))
+    assert browser.run(STATE)["at"] == pytest.approx(1.0, abs=0.02)
+    browser.press(" ")
+    browser.wait(f"{STATE}.play === 'Pause' && {STATE}.at > 1.1")
+    browser.press("b")  # while it plays
+    before = browser.run(STATE)["at"]
+    browser.wait(f"{STATE}.at > {before}")
+    browser.press(" ")
+    browser.wait(f"{STATE}.play === 'Play'")
+    paused = browser.run(STATE)
+    assert 1.1 < paused["at"] <= 2.0
+    assert paused["b"] == "true"
+    assert browser.run(STATE) == paused
+    browser.press(" ")
+    browser.wait(f"{STATE}.play === 'Play' && {STATE}.at >= 1.99")  # it stops at the end
