@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -258,9 +259,11 @@ def load_native(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
 
 
 def _open(path: Path) -> soundfile.SoundFile:
-    if path.is_dir():
-        raise AudioFileError(f"{path} is a folder, expected a recording.")
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block, a device never ends
+            raise AudioFileError(
+                f"{path} is a {'folder' if path.is_dir() else 'device or pipe'}, expected a recording."
+            )
         with path.open("rb") as stream:  # the operating system's words are better than libsndfile's
             head = stream.read(16)
     except FileNotFoundError:
@@ -278,7 +281,9 @@ def _open(path: Path) -> soundfile.SoundFile:
     if path.suffix.lower() == ".raw":  # the only suffix that soundfile believes
         raise AudioFileError(f"{path} is raw audio without a header: convert it to wav or flac first.")
     try:
-        file = soundfile.SoundFile(path)
+        # As bytes: a name that is no valid UTF-8 is a name all the same.
+        name: Any = path if os.name == "nt" else os.fsencode(path)
+        file = soundfile.SoundFile(name)
     except soundfile.LibsndfileError as error:
         reason = error.error_string.removeprefix("Error : ").strip().rstrip(".")
         message = f"{path} is not a recording that can be read ({reason}): expected wav, flac, ogg, opus or mp3."

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 it failed (one sentence on stderr), 2 a wrong command line
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import logging.handlers
@@ -51,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
         return _window(arguments, verbs)
     log_path = _configure_logging()
     signal.signal(signal.SIGTERM, _stop)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no valid Unicode
     try:
         app(arguments, prog_name="mimi-gui")
     except SystemExit as stop:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 import tempfile
 import zipfile
 import zlib
@@ -180,11 +181,11 @@ def load_codes(path: str | os.PathLike[str]) -> Codes:
         CodesFileError: everything else, with one sentence that names the file.
     """
     path = Path(path)
-    if path.is_dir():
-        raise CodesFileError(f"{path} is a folder, expected a token file (.npz).")
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block
+            kind = "folder" if path.is_dir() else "device or pipe"
+            raise CodesFileError(f"{path} is a {kind}, expected a token file (.npz).")
         if not zipfile.is_zipfile(path):
-            path.stat()  # a missing file is said to be missing
             raise CodesFileError(f"{path} is not a token file: expected an .npz archive.")
         with zipfile.ZipFile(path) as archive:
             return _read_codes(archive)
@@ -263,9 +264,7 @@ def _split_metadata(metadata: dict[str, Any]) -> tuple[CodecInfo, int | None, di
     if version is None:
         return CodecInfo(), None, metadata
     if version != FORMAT_VERSION:
-        raise ValueError(
-            f"it has format version {version!r}, this Mimi GUI reads {FORMAT_VERSION}: update it"
-        )
+        raise ValueError(f"it has format version {version!r}, this Mimi GUI reads {FORMAT_VERSION}: update it")
     rest = {key: value for key, value in metadata.items() if key not in _OWN_KEYS}
     known: dict[str, Any] = {}
     codec = metadata.get("codec", {})

@@ -149,7 +149,7 @@ class Manifest:
             OutputError: the disk is full.
         """
         try:
-            self._file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+            self._file.write(json_line(record) + "\n")
             self._file.flush()
         except OSError as error:
             raise OutputError(f"Could not write {self.path}: {error.strerror or error}.") from error
@@ -158,6 +158,16 @@ class Manifest:
     def close(self) -> None:
         """Close the file; may be called twice."""
         self._file.close()
+
+
+def json_line(record: Mapping[str, Any]) -> str:
+    """One line of JSON, readable where it can be: names that are no valid Unicode are escaped."""
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(record, allow_nan=False)
+    return text
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:

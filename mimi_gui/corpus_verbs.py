@@ -54,7 +54,9 @@ class _Display:
             facts: dict[str, Any] = {key: getattr(at, key) for key in ("done", "skipped", "failed", "total")}
             facts |= {"audio_s": round(at.audio_s, 3), "elapsed_s": round(at.elapsed_s, 3)}
             facts |= {"audio_hours_per_s": round(at.hours_per_s, 6), "left_s": at.left_s and round(at.left_s, 1)}
-            print(json.dumps({**facts, "record": dict(record)}, ensure_ascii=False), flush=True)
+            from mimi_gui.corpus_items import json_line
+
+            print(json_line({**facts, "record": dict(record)}), flush=True)
         elif failed:
             self._say(f"mimi-gui: {record.get('error')}")
         if self._bar is not None and self._task is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import resource
 import struct
@@ -19,8 +20,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from mimi_gui.audio import load_audio
 from mimi_gui.codes import load_codes
-from mimi_gui.errors import CodesFileError
+from mimi_gui.errors import AudioFileError, CodesFileError
 
 GOOD = {
     "audio_codes": np.zeros((1, 8, 10), np.int16),
@@ -173,6 +175,16 @@ def test_a_bomb_within_the_law_is_read_at_its_true_size(tmp_path: Path) -> None:
     with pytest.raises(CodesFileError, match="the archive holds"):
         load_codes(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes there")
+def test_pipes_and_devices_do_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    for path in (tmp_path / "pipe.wav", Path("/dev/zero")):
+        with pytest.raises(AudioFileError, match="device or pipe"):
+            load_audio(path)
+        with pytest.raises(CodesFileError, match="device or pipe"):
+            load_codes(path)
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

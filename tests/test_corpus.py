@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -253,6 +254,20 @@ def test_decoding_a_tree(recordings: Path, tmp_path: Path, tiny_codec: MimiCodec
         assert np.abs(audio - np.clip(expected, -1, 1)).max() <= 1.01 / 2**15
     assert "--model" in read_records(target)["foreign.flac"]["error"]
     assert decode_corpus(source, target, suffix=".flac", num_codebooks=4, codec=tiny_codec).skipped == 11
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+def test_a_name_that_is_no_unicode_is_a_name(tmp_path: Path, speech: Path, tiny_codec: MimiCodec) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / os.fsdecode(b"caf\xe9.wav")).write_bytes(speech.read_bytes())
+    (source / os.fsdecode(b"bad\xe9.wav")).write_bytes(b"x")
+    report = encode_corpus(source, tmp_path / "out", num_codebooks=2, codec=tiny_codec)
+    assert (report.done, report.failed) == (1, 1)
+    assert os.fsdecode(b"caf\xe9.npz") in read_records(tmp_path / "out")
+    report = encode_corpus(source, tmp_path / "out", num_codebooks=2, codec=tiny_codec)
+    assert (report.done, report.skipped) == (0, 2)
+    assert cli.main(["info", str(tmp_path / "out" / os.fsdecode(b"caf\xe9.npz")), "--json"]) == 0
 
 
 def test_the_manifest_survives_a_cut_line(tmp_path: Path) -> None:
