@@ -22,6 +22,7 @@ from mimi_gui.clip import SharedMemory
 from mimi_gui.errors import PlaybackUnavailable
 
 OPEN_WAIT_S = 15.0
+LIST_WAIT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,12 @@ def rescan() -> list[OutputDevice]:
 
 
 def _ask_for_devices() -> dict:
-    child = subprocess.run(
-        command("--list"), capture_output=True, text=True, timeout=30, check=False, **spawn_options()
-    )
+    try:
+        child = subprocess.run(
+            command("--list"), capture_output=True, text=True, timeout=LIST_WAIT_S, check=False, **spawn_options()
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PlaybackUnavailable(sentence("crashed", str(error))) from error
     try:
         answer = json.loads(child.stdout.splitlines()[-1])
     except (ValueError, IndexError):

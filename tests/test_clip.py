@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -91,6 +92,18 @@ def test_another_process_reads_the_same_samples() -> None:
     ready, length, finished, total = done.stdout.split()
     assert (int(ready), int(length), finished) == (5000, 6000, "False"), done.stderr
     assert float(total) == pytest.approx(float(x.astype(np.float64).sum()))
+
+
+def test_without_memfd_a_file_does_and_is_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS has no memfd: the memory is a temporary file that lives as long as the clip."""
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    clip = Clip.from_samples(np.ones(1000), 24000, 48000)
+    name = clip.memory.name
+    assert os.path.isfile(name)
+    np.testing.assert_array_equal(Clip.attach(clip.ticket()).samples, clip.samples)
+    del clip
+    gc.collect()
+    assert not os.path.exists(name)
 
 
 def test_a_ticket_of_a_clip_that_is_gone_is_refused() -> None:

@@ -231,6 +231,13 @@ def test_a_playing_process_that_dies_is_told(monkeypatch: pytest.MonkeyPatch) ->
         list_devices()
 
 
+def test_a_list_of_devices_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sound_child, "command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(sound_child, "LIST_WAIT_S", 0.2)
+    with pytest.raises(PlaybackUnavailable, match="did not start"):
+        list_devices()
+
+
 def row(name: str, api: str = "ALSA", index: int = 0, rate: int = 44100, default: bool = False) -> DeviceRow:
     return DeviceRow(name, api, index, rate, 2, 0.01, default)
 
