@@ -83,14 +83,14 @@ class Growth:
     Attributes:
         codes: int16 [K, T], or None where only the sound is new.
         samples: float32 [num_samples] at ``info.sample_rate``.
-        num_codebooks: how many of the rows sound.
+        codebooks: which of the rows sound, by number from 0.
     """
 
     info: CodecInfo
     codes: np.ndarray | None
     samples: np.ndarray
     envelope: Envelope
-    num_codebooks: int
+    codebooks: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Encode(Job):
         sound = np.zeros(len(samples), np.float32)
         outline = EnvelopeBuilder(info.sample_rate, samples=sound)
         sounding = min(self.num_codebooks, info.num_codebooks)
-        desk.deliver(Growth(info, codes, sound, outline.envelope, sounding))
+        desk.deliver(Growth(info, codes, sound, outline.envelope, tuple(range(sounding))))
         encoder = codec.stream_encoder()
         decoder = codec.stream_decoder(sounding)
         text = f"Encoding {self.path.name}"
@@ -233,7 +233,7 @@ class Encode(Job):
 
 @dataclass(frozen=True)
 class Decode(Job):
-    """Decode the first ``num_codebooks`` of tokens that are here; delivers as :class:`Encode`.
+    """Decode some codebooks (numbers from 0) of tokens that are here; delivers as :class:`Encode`.
 
     Raises:
         CodesMismatch: the tokens belong to another checkpoint.
@@ -242,24 +242,28 @@ class Decode(Job):
     choice: ModelChoice
     codes: Codes
     title: str
-    num_codebooks: int
+    codebooks: tuple[int, ...]
 
     def run(self, desk: Desk) -> ModelChoice:
         codec = ensure_codec(desk, self.choice)
         codes, info = self.codes, codec.info
         check_match(codes, info, self.title, self.choice.title)
-        sounding = min(self.num_codebooks, codes.num_codebooks)
+        chosen = tuple(k for k in self.codebooks if k < codes.num_codebooks)
         sound = np.zeros(codes.num_samples, np.float32)
         outline = EnvelopeBuilder(info.sample_rate, samples=sound)
-        desk.deliver(Growth(info, None, sound, outline.envelope, sounding))
-        decoder = codec.stream_decoder(sounding)
-        text = f"Decoding {self.title} with {sounding} codebook{'s' if sounding > 1 else ''}"
+        desk.deliver(Growth(info, None, sound, outline.envelope, chosen))
+        if not chosen:  # every strip of the mixer is muted: silence, of full length
+            outline.advance(len(sound))
+            desk.deliver(Grown(codes.num_frames, len(sound)))
+            return self.choice
+        decoder = codec.stream_decoder(chosen)
+        text = f"Decoding {self.title} with {len(chosen)} codebook{'s' if len(chosen) > 1 else ''}"
         desk.report(text, 0, codes.num_frames, "frames")
         made, chunk = 0, 2 * _FIRST_CHUNK_FRAMES
         while made < codes.num_frames:
             desk.check_cancelled()
             begun = time.monotonic()
-            block = codes.array[:sounding, made : made + chunk]
+            block = codes.array[: max(chosen) + 1, made : made + chunk]
             _put(sound, made * info.frame_size, decoder.push(block))
             made += block.shape[1]
             ready = min(made * info.frame_size, len(sound))

@@ -25,7 +25,7 @@ class Document:
         codes: complete tokens; None while they are made.
         codes_array: int16 [K, T] that may still grow; ``num_frames`` of it are valid.
         sound: the reconstruction, float32 [T] at ``info.sample_rate``; ``num_samples`` of it are valid.
-        sounding: how many codebooks ``sound`` is decoded from.
+        codebooks: which of them ``sound`` is decoded from, by number from 0.
         is_complete: ``sound`` is whole. is_saved: the tokens are on disk, or were never made.
     """
 
@@ -37,7 +37,7 @@ class Document:
     sound: np.ndarray | None = None
     sound_envelope: Envelope | None = None
     num_samples: int = 0
-    sounding: int = 0
+    codebooks: tuple[int, ...] = ()
     info: CodecInfo = field(default_factory=CodecInfo)
     is_complete: bool = False
     is_saved: bool = True
@@ -56,6 +56,16 @@ class Document:
         return self.codes.duration_s if self.codes is not None else 0.0
 
     @property
+    def sounding(self) -> int:
+        """How many codebooks ``sound`` is decoded from."""
+        return len(self.codebooks)
+
+    @property
+    def is_mix(self) -> bool:
+        """Whether these are others than the first so many."""
+        return self.codebooks != tuple(range(len(self.codebooks)))
+
+    @property
     def is_from_tokens(self) -> bool:
         """Whether the tokens were read from a file rather than made here."""
         return self.entry is not None and self.entry.tokens is not None
@@ -63,4 +73,4 @@ class Document:
     def suggested_name(self, kind: str) -> str:
         """A file name for "tokens" or "audio" that says what is in it."""
         stem = self.entry.path.stem if self.entry is not None else "recording"
-        return f"{stem}.npz" if kind == "tokens" else f"{stem}.mimi-{self.sounding}.wav"
+        return f"{stem}.npz" if kind == "tokens" else f"{stem}.mimi-{'mix-' if self.is_mix else ''}{self.sounding}.wav"

@@ -16,6 +16,7 @@ from mimi_gui.ui.actions import Actions
 from mimi_gui.ui.banner import BannerStack
 from mimi_gui.ui.commands import Commands
 from mimi_gui.ui.notices import Activity, Notice
+from mimi_gui.ui.panels import Panels
 from mimi_gui.ui.recordings_panel import RecordingsPanel
 from mimi_gui.ui.session import Session
 from mimi_gui.ui.settings import Settings, SettingsStore
@@ -68,12 +69,16 @@ class MainWindow(QMainWindow):
         self.recordings = RecordingsPanel()
         self._recordings_dock = self._add_dock("recordings", "Recordings", self.recordings)
         self._recordings_dock.hide()
+        self.panels = Panels(
+            self, self.session, self.transport, self.workspace, settings, self.codec_thread, self.measure_thread
+        )
         self.commands = Commands(
             self, self.session, self.transport, self.workspace.wall, settings, themes, log_file
         )
         self.actions_by_name = Actions(self.commands, self.menuBar())
         self.addActions(self.actions_by_name.all())
         self.actions_by_name.menus["panels"].addAction(self._recordings_dock.toggleViewAction())
+        self.panels.fill_menu(self.actions_by_name.menus["panels"])
         self.setAcceptDrops(True)
         self.setWindowTitle(_TITLE)
         self.setMinimumSize(720, 480)
@@ -101,6 +106,7 @@ class MainWindow(QMainWindow):
         session.activity_changed.connect(self._activity_changed)
         session.saved.connect(self._saved)
         session.finished.connect(self._show_title)
+        self.panels.noticed.connect(self._notice)
         for source in (session, transport):
             source.noticed.connect(self._notice)
             source.settled.connect(self.banners.settle)
@@ -212,6 +218,7 @@ class MainWindow(QMainWindow):
         self.banners.set_theme(theme)
         self.welcome.set_theme(theme)
         self.workspace.set_theme(theme)
+        self.panels.set_theme(theme)
 
     # Wishes
 
@@ -279,6 +286,7 @@ class MainWindow(QMainWindow):
             )
             self._settings.flush()
             self.transport.close()
+            self.panels.close()
             self.status.tell("Closing …")
             self.session.close()
             self.measure_thread.close()

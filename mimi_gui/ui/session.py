@@ -77,6 +77,7 @@ class Session(QObject):
         self._codec, self._files, self._settings = codec, files, settings
         self.choice = ModelChoice(settings.value.model_name, settings.value.device)
         self.num_codebooks = settings.value.num_codebooks
+        self.mix: tuple[int, ...] | None = None
         self.model: ModelReady | None = None
         self.model_state = "missing"
         self.fixes_ssl = False
@@ -177,13 +178,28 @@ class Session(QObject):
     def set_num_codebooks(self, num_codebooks: int) -> None:
         """Decode with so many codebooks; nothing is encoded again."""
         num_codebooks = max(1, min(num_codebooks, self.max_codebooks))
-        if num_codebooks == self.num_codebooks:
+        if num_codebooks == self.num_codebooks and self.mix is None:
             return
-        self.num_codebooks = num_codebooks
+        self.num_codebooks, self.mix = num_codebooks, None
         self._settings.update(num_codebooks=num_codebooks)
         self.num_codebooks_changed.emit(num_codebooks)
         if self.document.codes is not None and self.model_state in ("ready", "loading"):
             self._make()
+
+    def set_mix(self, codebooks: tuple[int, ...] | None) -> None:
+        """Decode any selection of codebooks (numbers from 0); None goes back to the first so many."""
+        if codebooks == tuple(range(self.num_codebooks)):
+            codebooks = None
+        if codebooks != self.mix:
+            self.mix = codebooks
+            if self.document.codes is not None and self.model_state in ("ready", "loading"):
+                self._make()
+
+    @property
+    def wanted(self) -> tuple[int, ...]:
+        """The codebooks that should sound: the mix, else the first so many."""
+        first = tuple(range(min(self.num_codebooks, self.max_codebooks)))
+        return first if self.mix is None else tuple(k for k in self.mix if k < self.max_codebooks)
 
     def make_again(self) -> None:
         """Encode (or, where only tokens are open, decode) once more from the start."""
@@ -198,9 +214,9 @@ class Session(QObject):
         if self.model_state not in ("ready", "loading"):
             self.noticed.emit(missing_model(self.choice))
         elif document.codes is not None:
-            is_done = document.is_complete and document.sounding == self.num_codebooks
+            is_done = document.is_complete and document.codebooks == self.wanted
             if not is_done or self.is_making:
-                job = Decode(self.choice, document.codes, document.title, self.num_codebooks)
+                job = Decode(self.choice, document.codes, document.title, self.wanted)
                 self._submit("make", self._codec, job)
         elif document.recording is not None:
             recording = document.recording
@@ -378,6 +394,7 @@ class Session(QObject):
         audio = recording.path if recording is not None else None
         entry = Entry(audio, tokens.path if tokens is not None else None)
         document = self.document = Document(entry, recording)
+        self.mix = None
         if tokens is not None:
             document.codes, document.info = tokens.codes, tokens.codes.info
             document.codes_array, document.num_frames = tokens.codes.array, tokens.codes.num_frames
@@ -417,7 +434,7 @@ class Session(QObject):
     def _take_growth(self, growth: Growth) -> None:
         self.document.info = growth.info
         self.document.sound, self.document.sound_envelope = growth.samples, growth.envelope
-        self.document.sounding = growth.num_codebooks
+        self.document.codebooks = growth.codebooks
         self.document.num_samples = 0
         self.document.is_complete = False
         if growth.codes is not None:
@@ -433,5 +450,5 @@ class Session(QObject):
         self.document.is_complete = True
         self.settled.emit("make")
         self.finished.emit()
-        if self.document.sounding != min(self.num_codebooks, self.max_codebooks):
+        if self.document.codebooks != self.wanted:
             self._make()  # the number of codebooks was changed meanwhile

@@ -195,6 +195,13 @@ class Transport(QObject):
         self.loops = loop is not None
         self._apply_loop()
 
+    def play_loop(self, loop: tuple[float, float]) -> None:
+        """Select a region and play it from its start."""
+        self.set_loop(loop)
+        self.seek(loop[0])
+        self.player.play()
+        self._wake()
+
     def set_loop_edge(self, edge: int) -> None:
         """Put the loop's start (0) or end (1) where the playhead is."""
         duration_s = self._session.document.duration_s

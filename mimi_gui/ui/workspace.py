@@ -197,6 +197,8 @@ class Workspace(QWidget):
         if document.sound is None:
             return "Reconstruction"
         count = document.sounding
+        if document.is_mix or count == 0:
+            return f"Reconstruction from a mix of {count} codebook{'' if count == 1 else 's'}"
         kbps = document.info.bitrate_kbps(count)
         return f"Reconstruction from {count} codebook{'s' if count > 1 else ''}, {kbps:.2f} kbit/s"
 
@@ -269,7 +271,9 @@ class Workspace(QWidget):
         a = "as Mimi hears it" if document.recording is not None else "not open"
         b = "not decoded yet"
         if document.sound is not None:
-            b = f"{document.sounding} codebooks, {document.info.bitrate_kbps(document.sounding):.2f} kbit/s"
+            kbps = document.info.bitrate_kbps(document.sounding)
+            count = document.sounding
+            b = f"mix of {count}" if document.is_mix else f"{count} codebooks, {kbps:.2f} kbit/s"
         self.bar.set_labels(("Original", a), ("Reconstruction", b))
 
     @Slot(object)

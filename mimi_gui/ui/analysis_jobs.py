@@ -1,0 +1,136 @@
+"""Jobs that compare the two sides of a finished comparison, for the analysis thread; and a ladder's decoding.
+
+scipy is imported inside ``run`` only: it takes half a second that the start of the window does not have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mimi_gui.analysis.envelope import Envelope
+from mimi_gui.codes import CodecInfo, Codes
+from mimi_gui.target import writing
+from mimi_gui.ui.codec_jobs import ModelChoice, ensure_codec
+from mimi_gui.ui.worker import Desk, Job
+
+if TYPE_CHECKING:
+    from mimi_gui.analysis.error_strip import ErrorStrip, Moment
+    from mimi_gui.analysis.ladder import Rung
+    from mimi_gui.analysis.metrics import MetricResult
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Where the reconstruction is off, worst moments first."""
+
+    strip: ErrorStrip
+    moments: tuple[Moment, ...]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The metrics of the whole recording, and of ``span`` in seconds where there is a selection."""
+
+    whole: tuple[MetricResult, ...]
+    selection: tuple[MetricResult, ...] = ()
+    span: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class FindErrors(Job):
+    """One error per frame, and the worst moments. Result: :class:`Errors`."""
+
+    a: np.ndarray  # float32 [T]
+    b: np.ndarray  # float32 [T]
+    info: CodecInfo
+    metric: str
+
+    def run(self, desk: Desk) -> Errors:
+        from mimi_gui.analysis.error_strip import error_strip, worst_moments
+
+        strip = error_strip(
+            self.a, self.b, self.info.sample_rate, self.info.frame_size, self.metric, cancel=desk.is_cancelled
+        )
+        return Errors(strip, tuple(worst_moments(strip)))
+
+
+@dataclass(frozen=True)
+class Subtract(Job):
+    """The outline of reconstruction minus original. Result: Envelope."""
+
+    a: np.ndarray  # float32 [T]
+    b: np.ndarray  # float32 [T]
+    sample_rate: int
+
+    def run(self, desk: Desk) -> Envelope:
+        return Envelope.from_samples(self.b - self.a, self.sample_rate)
+
+
+@dataclass(frozen=True)
+class MeasureNumbers(Job):
+    """Every metric, for the whole and for a selection. Result: :class:`Numbers`."""
+
+    a: np.ndarray  # float32 [T]
+    b: np.ndarray  # float32 [T]
+    codes: Codes
+    span: tuple[float, float] | None = None
+
+    def run(self, desk: Desk) -> Numbers:
+        from mimi_gui.analysis.metrics import measure
+
+        rate = self.codes.info.sample_rate
+        whole = tuple(measure(self.a, self.b, rate, self.codes, cancel=desk.is_cancelled))
+        if self.span is None:
+            return Numbers(whole)
+        selection = measure(self.a, self.b, rate, self.codes, cancel=desk.is_cancelled, span_s=self.span)
+        return Numbers(whole, tuple(selection), self.span)
+
+
+@dataclass(frozen=True)
+class DecodeRung(Job):
+    """Decode with the first ``num_codebooks``, for the codec thread. Result: float32 [T]."""
+
+    choice: ModelChoice
+    codes: Codes
+    num_codebooks: int
+
+    def run(self, desk: Desk) -> np.ndarray:
+        codec = ensure_codec(desk, self.choice)
+        return codec.decode(self.codes, codebooks=self.num_codebooks, cancel=desk.is_cancelled)
+
+
+@dataclass(frozen=True)
+class MeasureRung(Job):
+    """Measure one rung of the ladder. Result: Rung."""
+
+    a: np.ndarray  # float32 [T]
+    b: np.ndarray  # float32 [T]
+    info: CodecInfo
+    num_codebooks: int
+
+    def run(self, desk: Desk) -> Rung:
+        from mimi_gui.analysis.ladder import DEFAULT_METRICS, Rung
+        from mimi_gui.analysis.metrics import measure
+
+        results = measure(
+            self.a, self.b, self.info.sample_rate, which=DEFAULT_METRICS, cancel=desk.is_cancelled
+        )
+        return Rung(self.num_codebooks, self.info.bitrate_kbps(self.num_codebooks), tuple(results))
+
+
+@dataclass(frozen=True)
+class SaveText(Job):
+    """Write a table whole or not at all. Result: its Path."""
+
+    path: Path
+    text: str
+    overwrite: bool = False
+
+    def run(self, desk: Desk) -> Path:
+        with writing(self.path, overwrite=self.overwrite) as partial:
+            partial.write_text(self.text, encoding="utf-8")
+        return self.path
