@@ -1,4 +1,4 @@
-"""``mimi-gui corpus encode | decode | stats``: thin verbs over :mod:`mimi_gui.corpus`.
+"""``mimi-gui corpus encode | decode | stats | pack``: thin verbs over :mod:`mimi_gui.corpus` and its neighbours.
 
 Imported at every start of the command line, so numpy and torch are imported where they are used.
 """
@@ -213,6 +213,26 @@ def stats(
 
     found = corpus_stats(folder)
     print(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) if as_json else found.text)
+
+
+@group.command("pack")
+def pack(
+    folder: Annotated[Path, typer.Argument(help="A folder of token files.")],
+    target: Annotated[Path, typer.Argument(help="A folder for part-00000.parquet and so on.")],
+    part_mb: Annotated[int, typer.Option("--part-mb", min=1, help="Codes in a part, before compression.")] = 500,
+    overwrite: Annotated[bool, typer.Option("--overwrite", "-f", help="Replace parts that are there.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Pack token files into Parquet, one row a recording, for `datasets` and the like."""
+    from mimi_gui.parquet import pack_tokens
+
+    packed = pack_tokens(folder, target, part_bytes=part_mb * 10**6, overwrite=overwrite)
+    for failure in packed.failures:
+        print(f"mimi-gui: {failure}", file=sys.stderr)
+    if not quiet:
+        counts = f"{packed.num_rows} recordings in {len(packed.parts)} parts, {len(packed.failures)} failed"
+        print(f"{target}: {counts}", file=sys.stderr)
+    raise typer.Exit(1 if packed.failures else 0)
 
 
 def register(app: typer.Typer) -> None:
