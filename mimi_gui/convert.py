@@ -238,6 +238,7 @@ def convert_checkpoint(source: str, target: str | os.PathLike[str], *, overwrite
         tensors = {name: tensor.contiguous() for name, tensor in _to_moshi(model).items()}
         with writing(target, overwrite=overwrite) as partial:
             save_file(tensors, partial)
+            _check_readable_as(model.config, partial, source)
         return target
     if target.exists():
         raise OutputError(f"{target} exists already; choose another name for the folder.")
@@ -254,6 +255,36 @@ def convert_checkpoint(source: str, target: str | os.PathLike[str], *, overwrite
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target
+
+
+# What Kyutai's file does not say, and every reader of it takes for granted.
+_UNSAID = ("num_attention_heads", "num_key_value_heads", "head_dim", "sliding_window", "rope_parameters", "norm_eps")
+_UNSAID += ("hidden_act", "pad_mode", "num_residual_layers", "residual_kernel_size", "dilation_growth_rate", "compress")
+_UNSAID += (
+    "use_conv_shortcut",
+    "sampling_rate",
+    "upsampling_ratios",
+    "kernel_size",
+    "last_kernel_size",
+    "attention_bias",
+)
+
+
+def _check_readable_as(config: Any, single: Path, source: str) -> None:
+    """Raises ModelUnavailable where the single file would be read as another model than it was made from."""
+    from mimi_gui.checkpoints import find_checkpoint
+    from mimi_gui.weights import load_model
+
+    checkpoint = find_checkpoint(str(single))
+    assert checkpoint is not None
+    again = load_model(checkpoint).config
+    for name in _UNSAID:
+        ours, read = getattr(config, name, None), getattr(again, name, None)
+        if ours != read:
+            raise ModelUnavailable(
+                f"{source} has {name} {ours}, and Kyutai's layout, which cannot say so, always means {read}: it has to"
+                " stay a folder."
+            )
 
 
 _FLAT_TO_MOSHI = (

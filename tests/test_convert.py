@@ -146,7 +146,8 @@ def test_checkpoints_there_and_back(tmp_path: Path, tiny_checkpoint: Path, speec
     config: MimiConfig = tiny_config(num_heads=8)  # Kyutai's file does not say how many: always 8
     model = random_model(config)
     model.save_pretrained(tmp_path / "folder")
-    single = convert_checkpoint(str(tmp_path / "folder"), tmp_path / "single.safetensors")
+    single = tmp_path / "single.safetensors"
+    assert cli.main(["convert", str(tmp_path / "folder"), str(single)]) == 0
     ours, theirs = (
         load_file(single),
         load_file(save_moshi_layout(model, tmp_path / "moshi.safetensors", numbered=False)),
@@ -171,9 +172,10 @@ def test_checkpoints_into_the_wrong_place(tmp_path: Path, tiny_checkpoint: Path)
         convert_checkpoint(str(tiny_checkpoint), tmp_path / "there.safetensors")
     with pytest.raises(ModelUnavailable, match="not a checkpoint on this disk"):
         convert_checkpoint("nobody/nothing", tmp_path / "a.safetensors")
-    assert cli.main(["convert", str(tiny_checkpoint), str(tmp_path / "a.safetensors")]) == 0
-    assert cli.main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "a.safetensors")]) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "there.safetensors"]
+    with pytest.raises(ModelUnavailable, match="num_attention_heads 2"):  # the file would be read with 8
+        convert_checkpoint(str(tiny_checkpoint), tmp_path / "a.safetensors")
+    assert cli.main(["convert", str(tiny_checkpoint), str(tmp_path / "a.safetensors")]) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there.safetensors"]
 
 
 def test_a_checkpoint_is_named_again(tmp_path: Path) -> None:
