@@ -29,7 +29,7 @@ from mimi_gui.ui.settings import SettingsStore
 from mimi_gui.ui.theme import ThemeKeeper
 from mimi_gui.ui.worker import Progress
 
-LONG_MS = 60_000
+LONG_MS = 120_000
 
 
 class SilentPlayer(ABPlayer):

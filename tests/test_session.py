@@ -20,7 +20,7 @@ from mimi_gui.ui.session import Session
 from mimi_gui.ui.settings import SettingsStore
 from mimi_gui.ui.worker import WorkerThread
 
-LONG_MS = 60_000
+LONG_MS = 120_000
 
 
 class Desk:

@@ -71,6 +71,8 @@ SPECS = (
     Spec("Playback", "hear_b", "Hear &B, the Reconstruction", ("B",), "Switch to what came back", "sound"),
     Spec("Playback", "switch", "&Switch Sides", ("Tab", "X"), "Hear the other side", "sound"),
     Spec("Playback", "match", "&Match Loudness", ("M",), "Play both sides equally loud (BS.1770)", "", True),
+    Spec("Playback", "pin", "&Keep B as Take A", ("P",), "Compare other codebooks with what is heard now", "tokens"),
+    Spec("Playback", "unpin", "&Original as A Again", ("Shift+P",), "Put the take away", "tokens"),
     _line("Playback"),
     Spec("Playback", "loop", "&Loop", ("L",), "Play the selected region again and again", "sound", True),
     Spec("Playback", "loop_start", "Loop Sta&rt Here", ("[",), "The loop begins at the playhead", "sound"),

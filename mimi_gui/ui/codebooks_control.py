@@ -94,7 +94,7 @@ class CodebooksControl(QWidget):
         self._cost.setFont(figures_font(self.font()))
         self._cost.setMinimumWidth(self._cost.fontMetrics().horizontalAdvance("4.40 kbit/s · 400 tokens/s"))
         tip = (
-            "How many of the token rows are decoded (keys: − and +, or 1–9 and 0 for the usual numbers).\n"
+            "How many of the token rows are decoded (keys: Alt+Up and Alt+Down, or 1 to 6 for 1, 2, 4, 8, 16, 32).\n"
             "The first row is semantic, the others refine the sound step by step; nothing is encoded again."
         )
         for widget in (self._slider, self._spin, self._cost, name):

@@ -177,6 +177,12 @@ class Commands(QObject):
     def switch(self) -> None:
         self._transport.switch()
 
+    def pin(self) -> None:
+        self._transport.pin()
+
+    def unpin(self) -> None:
+        self._transport.unpin()
+
     def match(self, on: bool) -> None:
         self._transport.set_match(on)
 

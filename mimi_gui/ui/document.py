@@ -45,7 +45,7 @@ class Document:
     @property
     def title(self) -> str:
         """Name of what is open, "" when nothing is."""
-        return self.entry.path.name if self.entry is not None else ""
+        return (self.entry.tokens or self.entry.path).name if self.entry is not None else ""
 
     @property
     def duration_s(self) -> float:

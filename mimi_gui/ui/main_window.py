@@ -81,7 +81,6 @@ class MainWindow(QMainWindow):
         self.panels.fill_menu(self.actions_by_name.menus["panels"])
         self.setAcceptDrops(True)
         self.setWindowTitle(_TITLE)
-        self.setMinimumSize(720, 480)
         self.resize(1280, 820)
         self._bind()
         self._restore()

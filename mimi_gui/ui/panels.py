@@ -208,6 +208,7 @@ class Panels(QObject):
 
         panel = self.mixer = MixerPanel(self._theme)
         panel.mix_changed.connect(self._session.set_mix)
+        panel.pin_requested.connect(self._transport.pin)
         self._show_strips()
         return panel
 

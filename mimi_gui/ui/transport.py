@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 
+from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.errors import PlaybackUnavailable
 from mimi_gui.playback import ABPlayer, Clip, OutputDevice, list_devices
 from mimi_gui.ui.notices import Notice
@@ -71,16 +72,27 @@ class _Feed:
         return self.done < ready
 
 
+@dataclass(frozen=True)
+class Take:
+    """A reconstruction that stands in for the original as side A."""
+
+    samples: np.ndarray  # float32 [T]
+    envelope: Envelope
+    title: str
+
+
 class Transport(QObject):
     """Play, switch, loop, match. Signals tell facts; the attributes hold the rest.
 
     Attributes:
         loop: the selected region in seconds, or None; loops: whether it is played again and again.
         match: what the loudness measurement found, or None while unknown.
+        take: what is heard as A instead of the original, or None.
     """
 
     position_changed = Signal(object, object)  # seconds, playing
     changed = Signal()  # side, playing, loop, match, what can be heard
+    take_changed = Signal()
     devices_changed = Signal(object)  # tuple of OutputDevice
     noticed = Signal(object)  # Notice
     settled = Signal(object)  # topic
@@ -100,6 +112,7 @@ class Transport(QObject):
         self.loop: tuple[float, float] | None = None
         self.loops = False
         self.match: LoudnessMatch | None = None
+        self.take: Take | None = None
         self.devices: tuple[OutputDevice, ...] = ()
         self._a: _Feed | None = None
         self._b: _Feed | None = None
@@ -227,6 +240,28 @@ class Transport(QObject):
         self._settling.start()
         self._wake()
 
+    def pin(self) -> None:
+        """Keep what is heard as B, as side A: to compare two states of the codebooks with each other."""
+        document = self._session.document
+        if document.sound is None or document.sound_envelope is None or not document.is_complete:
+            return
+        count = document.sounding
+        title = f"{'mix of ' if document.is_mix else ''}{count} codebook{'' if count == 1 else 's'}"
+        self._use_take(Take(document.sound, document.sound_envelope, title))
+
+    def unpin(self) -> None:
+        """Hear the original as A again."""
+        if self.take is not None:
+            self._use_take(None)
+
+    def _use_take(self, take: Take | None) -> None:
+        self.take = take
+        self._fill(a=True)
+        self.take_changed.emit()
+        self._measure()
+        self.changed.emit()
+        self._wake()
+
     def set_match(self, on: bool) -> None:
         """Play both equally loud, or as decoded."""
         self._settings.update(level_match=on)
@@ -257,6 +292,7 @@ class Transport(QObject):
         self.player.clear_loop()
         self.player.set_gains_db(0.0, 0.0)
         self.loop, self.loops, self.match = None, False, None
+        self.take = None
         self._a = self._b = None
         self._fill(a=True)
         self.player.seek(0.0)
@@ -275,7 +311,9 @@ class Transport(QObject):
         self._clip_rate = rate
         if a:
             self._a = None
-            if document.recording is not None:
+            if self.take is not None:
+                self._a = _Feed(self.take.samples, document.info.sample_rate, rate)
+            elif document.recording is not None:
                 waveform = document.recording.waveform
                 self._a = _Feed(waveform.samples, waveform.sample_rate, rate)
         if b:
@@ -295,13 +333,13 @@ class Transport(QObject):
     @Slot()
     def _measure(self) -> None:
         document = self._session.document
-        if document.recording is None or document.sound is None or not document.is_complete:
+        if self._a is None or document.sound is None or not document.is_complete:
             return
         rate = document.info.sample_rate
         start, end = self.loop if self.loop is not None and self.loops else (0.0, document.duration_s)
         span = slice(round(start * rate), round(end * rate))
         self._measuring.cancel(self._matching)
-        job = MatchLoudness(document.recording.waveform.samples[span], document.sound[span], rate)
+        job = MatchLoudness(self._a.samples[span], document.sound[span], rate)
         self._matching = self._measuring.submit(job)
 
     def _apply_match(self) -> None:

@@ -124,6 +124,7 @@ class Workspace(QWidget):
         session.staged.connect(self._staged)
         transport.position_changed.connect(self._position_changed)
         transport.changed.connect(self._transport_changed)
+        transport.take_changed.connect(self._show_side_a)
         transport.devices_changed.connect(self._devices_changed)
         wall.seek_requested.connect(transport.seek)
         wall.loop_requested.connect(transport.set_loop)
@@ -149,14 +150,21 @@ class Workspace(QWidget):
         self._title.setToolTip(str(document.entry.path) if document.entry is not None else "")
         self._show_facts()
         self.wall.set_duration(document.duration_s)
-        recording = document.recording
-        self.wall.set_source(recording.envelope if recording is not None else None, "Original, as Mimi hears it")
-        if recording is None:
+        if document.recording is None:
             self.wall.source.placeholder = "The recording that these tokens were made from is not open"
+        self._show_side_a()
         self.wall.set_loop(None)
         self.wall.fit()
         self.bar.set_duration(document.duration_s)
         self.wall.setFocus()
+
+    @Slot()
+    def _show_side_a(self) -> None:
+        take, recording = self._transport.take, self._session.document.recording
+        if take is not None:
+            self.wall.set_source(take.envelope, f"Take: {take.title}")
+        else:
+            self.wall.set_source(recording.envelope if recording else None, "Original, as Mimi hears it")
 
     def _show_facts(self) -> None:
         document = self._session.document
@@ -268,13 +276,15 @@ class Workspace(QWidget):
 
     def _show_labels(self) -> None:
         document = self._session.document
+        take = self._transport.take
         a = "as Mimi hears it" if document.recording is not None else "not open"
         b = "not decoded yet"
         if document.sound is not None:
             kbps = document.info.bitrate_kbps(document.sounding)
             count = document.sounding
             b = f"mix of {count}" if document.is_mix else f"{count} codebooks, {kbps:.2f} kbit/s"
-        self.bar.set_labels(("Original", a), ("Reconstruction", b))
+        name = "Original" if take is None else "Take"
+        self.bar.set_labels((name, a if take is None else take.title), ("Reconstruction", b))
 
     @Slot(object)
     def _devices_changed(self, devices: object) -> None:
