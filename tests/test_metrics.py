@@ -125,6 +125,12 @@ def test_a_result_is_a_value_or_a_reason(value: float | None, reason: str) -> No
         MetricResult(METRICS["si_sdr"], value, reason)
 
 
+def test_results_come_as_they_are_known(pair) -> None:
+    seen: list[MetricResult] = []
+    assert measure(*pair, 24_000, None, FAST, on_result=seen.append) == seen
+    assert len(seen) > 5
+
+
 def test_refusals(pair) -> None:
     s, e = pair
     with pytest.raises(ValueError, match="trim both"):

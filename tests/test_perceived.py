@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 import soundfile
 import soxr
 
-from mimi_gui.analysis import perceived
+from mimi_gui.analysis import perceived, scorer
 from mimi_gui.analysis.distances import NoValue
 from mimi_gui.errors import Cancelled
 
@@ -31,9 +34,7 @@ def test_stoi_and_estoi_are_pystoi(pair: tuple[np.ndarray, np.ndarray]) -> None:
 
     a, b = (soxr.resample(x, 24_000, 10_000, quality="HQ").astype(np.float64) for x in pair)
     assert perceived.stoi(*pair, 24_000) == pytest.approx(stoi(a, b, 10_000), abs=1e-6)
-    assert perceived.stoi(*pair, 24_000, extended=True) == pytest.approx(
-        stoi(a, b, 10_000, extended=True), abs=1e-6
-    )
+    assert perceived.stoi(*pair, 24_000, extended=True) == pytest.approx(stoi(a, b, 10_000, extended=True), abs=1e-6)
     assert perceived.stoi(pair[0], pair[0], 24_000) == pytest.approx(1, abs=1e-6)
 
 
@@ -82,15 +83,53 @@ def test_pesq_is_pesq(pair: tuple[np.ndarray, np.ndarray]) -> None:
     assert perceived.pesq_wb(pair[0], pair[0], 24_000) == pytest.approx(ceiling, abs=1e-3)
 
 
+def test_pesq_leaves_the_lock_alone(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """In this process PESQ would hold Python's lock, and with it the window, for as long as it takes."""
+    pytest.importorskip("pesq", reason="optional: pip install pesq")
+    long = [np.tile(x, 5) for x in pair]
+    worker = threading.Thread(target=perceived.pesq_wb, args=(*long, 24_000))
+    worker.start()
+    worst, last = 0.0, time.perf_counter()
+    while worker.is_alive():
+        time.sleep(0.001)
+        now = time.perf_counter()
+        worst, last = max(worst, now - last), now
+    assert worst < 1.0  # in process: 2 s
+
+
+def test_pesq_is_cancelled_within_a_piece(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    pytest.importorskip("pesq", reason="optional: pip install pesq")
+    began = time.perf_counter()
+    with pytest.raises(Cancelled):
+        perceived.pesq_wb(*pair, 24_000, cancel=lambda: time.perf_counter() > began + 0.05)
+
+
+def test_a_crash_of_the_child_is_a_reason(pair: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pesq", reason="optional: pip install pesq")
+    monkeypatch.setattr(scorer.sys, "executable", shutil.which("false"))
+    with pytest.raises(NoValue, match="crashed"):
+        perceived.pesq_wb(*pair, 24_000)
+
+
+def test_pieces_that_are_silent_are_left_out(
+    pair: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pesq", reason="optional: pip install pesq")
+    alone = perceived.pesq_wb(*pair, 24_000)
+    padded = [np.concatenate([x, np.zeros(5 * 24_000, np.float32)]) for x in pair]
+    monkeypatch.setattr(perceived, "_PESQ_PIECE_S", 5.0)
+    assert perceived.pesq_wb(*padded, 24_000) == pytest.approx(alone, abs=0.01)
+    monkeypatch.setattr(perceived, "_STOI_PIECE_S", 5.0)
+    assert perceived.stoi(*padded, 24_000) == pytest.approx(perceived.stoi(*pair, 24_000), abs=0.001)
+
+
 def test_pesq_too_short(pair: tuple[np.ndarray, np.ndarray]) -> None:
     pytest.importorskip("pesq", reason="optional: pip install pesq")
     with pytest.raises(NoValue, match="too short"):
         perceived.pesq_wb(pair[0][:4000], pair[1][:4000], 24_000)
 
 
-@pytest.mark.parametrize(
-    ("module", "score"), [("pesq", perceived.pesq_wb), ("visqol", perceived.visqol_speech)]
-)
+@pytest.mark.parametrize(("module", "score"), [("pesq", perceived.pesq_wb), ("visqol", perceived.visqol_speech)])
 def test_missing_extras_say_how_to_get_them(module, score, pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(NoValue, match="pip install"):

@@ -11,11 +11,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Any
+from importlib.util import find_spec
 
 import numpy as np
 import soxr
 
+from mimi_gui.analysis import scorer
 from mimi_gui.analysis.distances import Cancel, NoValue, check_cancel
 
 STOI_RATE = 10_000
@@ -26,6 +27,8 @@ _STOI_FRAMES = 30  # pystoi's shortest segment, in columns of 256 samples every 
 _STOI_PIECE_S = 60.0
 _PESQ_PIECE_S = 30.0
 _VISQOL_PIECE_S = 60.0
+_PIECES_PER_CHILD = 10
+_SILENT_PIECE = 1e-3  # of the recording's peak: 60 dB under it
 
 
 def resample_pair(
@@ -59,9 +62,7 @@ def stoi(
             raise NoValue("the reconstruction is silent")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            value = float(
-                pystoi.stoi(x.astype(np.float64), y.astype(np.float64), STOI_RATE, extended=extended)
-            )
+            value = float(pystoi.stoi(x.astype(np.float64), y.astype(np.float64), STOI_RATE, extended=extended))
         if any("Not enough STFT frames" in str(w.message) for w in caught):
             raise NoValue("too short: STOI needs about 0.4 s that are not silence")
         return value
@@ -80,32 +81,15 @@ def _active_columns(samples: np.ndarray) -> int:
     return int(np.sum(energies > energies.max() * 0.01)) - 1  # overlap-add and cutting again lose one
 
 
-def pesq_wb(
-    reference: np.ndarray, reconstruction: np.ndarray, sample_rate: int, *, cancel: Cancel = None
-) -> float:
+def pesq_wb(reference: np.ndarray, reconstruction: np.ndarray, sample_rate: int, *, cancel: Cancel = None) -> float:
     """PESQ wide band (P.862.2), MOS-LQO about 1 to 4.64.
 
     Raises:
         NoValue: the package is missing, no utterance found, shorter than 0.25 s.
     """
-    package = _extra("pesq", "pesq", "it is built with a C compiler")
+    _need("pesq", "pesq", " (it is built with a C compiler)")
     a, b = resample_pair(reference, reconstruction, sample_rate, PESQ_RATE)
-    if not np.any(a) or not np.any(b):
-        raise NoValue("one of the two is silent")
-
-    def score(x: np.ndarray, y: np.ndarray) -> float:
-        if not x.any() or not y.any():
-            raise NoValue("one of the two is silent")
-        try:
-            return float(package.pesq(PESQ_RATE, x, y, "wb"))
-        except package.NoUtterancesError:
-            raise NoValue("PESQ found no utterance: it is made for speech") from None
-        except package.BufferTooShortError:
-            raise NoValue("too short: PESQ needs at least 0.25 s") from None
-        except package.PesqError as error:
-            raise NoValue(f"PESQ could not score this: {error}") from None
-
-    return _mean_over_pieces(a, b, int(_PESQ_PIECE_S * PESQ_RATE), score, cancel)
+    return _mean_in_child("pesq", a, b, PESQ_RATE, _PESQ_PIECE_S, cancel)
 
 
 def visqol_speech(
@@ -116,39 +100,41 @@ def visqol_speech(
     Raises:
         NoValue: the package is missing, or the recording is too short or silent.
     """
-    package = _extra("visqol", "visqol-python[lattice]")
+    _need("visqol", "visqol-python[lattice]")
+    # Without its lattice the package falls back to a mapping that reads one to two MOS too high on bad speech.
+    _need("ai_edge_litert", "visqol-python[lattice]")
     a, b = resample_pair(reference, reconstruction, sample_rate, VISQOL_RATE)
+    if len(a) < VISQOL_RATE:
+        raise NoValue("too short: ViSQOL needs at least 1 s")
+    return _mean_in_child("visqol", a, b, VISQOL_RATE, _VISQOL_PIECE_S, cancel)
+
+
+def _need(module: str, install: str, remark: str = "") -> None:
+    if find_spec(module) is None:
+        raise NoValue(f'not installed: pip install "{install}"{remark}')
+
+
+def _mean_in_child(
+    model: scorer.Model, a: np.ndarray, b: np.ndarray, rate: int, piece_s: float, cancel: Cancel
+) -> float:
+    """As :func:`_mean_over_pieces`, a few pieces at a time in a process of their own."""
     if not np.any(a) or not np.any(b):
         raise NoValue("one of the two is silent")
-    # Without its lattice the package falls back to a mapping that reads one to two MOS too high on bad
-    # speech.
-    try:
-        import_module("ai_edge_litert")
-    except ImportError:
-        raise NoValue(
-            'ViSQOL lacks its speech model: install it with pip install "visqol-python[lattice]"'
-        ) from None
-    api = package.VisqolApi()
-    api.create(mode="speech")
-
-    def score(x: np.ndarray, y: np.ndarray) -> float:
-        if len(x) < VISQOL_RATE:
-            raise NoValue("too short: ViSQOL needs at least 1 s")
-        try:
-            result = api.measure_from_arrays(x.astype(np.float64), y.astype(np.float64), VISQOL_RATE)
-        except (ValueError, RuntimeError) as error:
-            raise NoValue(f"ViSQOL could not score this: {error}") from None
-        return float(result.moslqo)
-
-    return _mean_over_pieces(a, b, int(_VISQOL_PIECE_S * VISQOL_RATE), score, cancel)
-
-
-def _extra(module: str, install: str, remark: str = "") -> Any:
-    try:
-        return import_module(module)
-    except ImportError:
-        tail = f" ({remark})" if remark else ""
-        raise NoValue(f'not installed: pip install "{install}"{tail}') from None
+    spans = list(_loud_pieces(a, int(piece_s * rate)))
+    total, weight, reason = 0.0, 0, ""
+    for first in range(0, len(spans), _PIECES_PER_CHILD):
+        check_cancel(cancel)
+        batch = [(i, j) for i, j in spans[first : first + _PIECES_PER_CHILD] if np.any(b[i:j])]
+        answers = scorer.scores(model, rate, [(a[i:j], b[i:j]) for i, j in batch], cancel) if batch else []
+        for (i, j), answer in zip(batch, answers, strict=True):
+            if isinstance(answer, str):
+                reason = answer
+                continue
+            total += answer * (j - i)
+            weight += j - i
+    if weight == 0:
+        raise NoValue(reason or "one of the two is silent")
+    return total / weight
 
 
 def _pieces(total: int, longest: int) -> Iterator[tuple[int, int]]:
@@ -156,6 +142,14 @@ def _pieces(total: int, longest: int) -> Iterator[tuple[int, int]]:
     count = max(1, -(-total // longest))
     for i in range(count):
         yield total * i // count, total * (i + 1) // count
+
+
+def _loud_pieces(samples: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
+    """The pieces that are not silence: a model would scale up the resampler's last breath and score that."""
+    floor = float(np.abs(samples).max(initial=0.0)) * _SILENT_PIECE
+    for start, stop in _pieces(len(samples), longest):
+        if float(np.abs(samples[start:stop]).max(initial=0.0)) >= floor:
+            yield start, stop
 
 
 def _mean_over_pieces(
@@ -167,7 +161,7 @@ def _mean_over_pieces(
 ) -> float:
     """Mean of ``score`` over the pieces that have one, weighted by length; the last reason when none has."""
     total, weight, reason = 0.0, 0, "the recording is empty"
-    for start, stop in _pieces(len(a), longest):
+    for start, stop in _loud_pieces(a, longest):
         check_cancel(cancel)
         try:
             value = score(np.ascontiguousarray(a[start:stop]), np.ascontiguousarray(b[start:stop]))
