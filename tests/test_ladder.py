@@ -88,3 +88,17 @@ def test_a_rung_replaces_its_like() -> None:
     ladder = Ladder().with_rung(Rung(8, 1.1, (result,))).with_rung(Rung(4, 0.55, (result,)))
     ladder = ladder.with_rung(Rung(8, 1.1, (better,)))
     assert [(r.num_codebooks, r.value("si_sdr")) for r in ladder.rungs] == [(4, 1.0), (8, 2.0)]
+
+
+def test_a_real_codec_climbs(tiny_codec) -> None:
+    """Encoded once, decoded with fewer codebooks: the numbers are those of the prefix of the tokens."""
+    from mimi_gui.analysis.metrics import measure
+
+    source = (0.1 * np.random.default_rng(3).standard_normal(RATE * 2)).astype(np.float32)
+    codes = tiny_codec.encode(source)
+    ladder = climb(source, RATE, lambda k: tiny_codec.decode(codes, codebooks=k), codes.info.bitrate_kbps, [1, 8, 32])
+    ks, kbps, values = ladder.curve("log_mel")
+    np.testing.assert_array_equal(ks, [1, 8, 32])
+    np.testing.assert_allclose(kbps, [0.1375, 1.1, 4.4])
+    eight = measure(source, tiny_codec.decode(codes.first(8)), RATE, which=["log_mel"])[0].value
+    assert values[1] == pytest.approx(eight, rel=1e-5)
