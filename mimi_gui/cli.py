@@ -229,6 +229,33 @@ def info(
     print(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else summary(facts))
 
 
+@app.command("bench")
+def bench(
+    model: Model = DEFAULT_MODEL,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Length of the clip.")] = 10.0,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Interleaved rounds.")] = 5,
+    only: Annotated[list[str] | None, typer.Option("--only", help="A contestant; may be given again.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Measure speed, memory and exactness beside transformers, moshi and rustymimi.
+
+    With the same weights, each in a process of its own, in interleaved rounds; moshi and rustymimi where installed.
+    """
+    from mimi_gui.bench import CONTESTANTS, print_table, run
+    from mimi_gui.terminal import say
+
+    for name in only or ():
+        if name not in CONTESTANTS:
+            raise typer.BadParameter(f"{name} is not one of {', '.join(CONTESTANTS)}")
+    tell = say if sys.stderr.isatty() else None
+    chosen = tuple(only) if only else None
+    result = run(model, duration_s=seconds, repeats=repeats, contestants=chosen, progress=tell)
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        print_table(result)
+
+
 def _check_target(path: Path, overwrite: bool) -> None:
     from mimi_gui.target import check_target
 

@@ -61,7 +61,7 @@ class _Display:
             self._say(f"mimi-gui: {record.get('error')}")
         if self._bar is not None and self._task is not None:
             left = "" if at.left_s is None else f", {_clock(at.left_s)} left"
-            words = f"{at.audio_s / 3600:.2f} h, {at.hours_per_s:.4f} h/s{left}"
+            words = f"{at.audio_s / 3600:.2f} h, {at.hours_per_s:.3g} h/s{left}"
             self._bar.update(self._task, total=at.total, completed=at.done + at.skipped + at.failed, at=words)
 
     def _say(self, line: str) -> None:

@@ -211,6 +211,19 @@ def _writes_to(pid: int, folder: Path) -> bool:
     return False
 
 
+def test_bench_prints_what_was_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[tuple[tuple, dict]] = []
+    monkeypatch.setattr("mimi_gui.bench.run", lambda *args, **options: asked.append((args, options)) or {"a": 1})
+    monkeypatch.setattr("mimi_gui.bench.print_table", lambda result: print(f"table of {result}"))
+    assert cli.main(["bench", "--model", "m", "--seconds", "2", "--only", "moshi", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"a": 1}
+    options = {"duration_s": 2.0, "repeats": 5, "contestants": ("moshi",), "progress": None}
+    assert asked == [(("m",), options)]
+    assert cli.main(["bench"]) == 0
+    assert capsys.readouterr().out == "table of {'a': 1}\n"
+    assert cli.main(["bench", "--only", "nobody"]) == 2
+
+
 def test_what_nobody_expected_is_one_line_and_logged(monkeypatch, capsys, tmp_path: Path) -> None:
     monkeypatch.setattr("mimi_gui.info.describe", lambda name: 1 / 0)
     assert cli.main(["info", "a.wav"]) == 1
