@@ -77,9 +77,7 @@ class Clip:
     samples: np.ndarray
     _header: np.ndarray
 
-    def __init__(
-        self, num_samples: int, sample_rate: int, num_channels: int = 1, source_rate: int = 0
-    ) -> None:
+    def __init__(self, num_samples: int, sample_rate: int, num_channels: int = 1, source_rate: int = 0) -> None:
         """Allocate ``num_samples`` samples at ``sample_rate``; see ``for_samples`` for the usual way in.
 
         Raises:
@@ -118,9 +116,7 @@ class Clip:
         return cls(length, sample_rate, num_channels, source_rate)
 
     @classmethod
-    def for_duration(
-        cls, duration_s: float, source_rate: int, sample_rate: int, num_channels: int = 1
-    ) -> Clip:
+    def for_duration(cls, duration_s: float, source_rate: int, sample_rate: int, num_channels: int = 1) -> Clip:
         """Return an empty clip for ``duration_s`` seconds; see ``for_samples``."""
         return cls.for_samples(round(duration_s * source_rate), source_rate, sample_rate, num_channels)
 

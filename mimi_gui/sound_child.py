@@ -147,10 +147,7 @@ class SoundChild:
 def command(*arguments: str) -> list[str]:
     """Return the command line of a sound process: this interpreter, this very package."""
     root = str(Path(__file__).resolve().parent.parent)
-    code = (
-        f"import sys; sys.path.insert(0, {root!r}); "
-        "from mimi_gui.sound_process import main; main(sys.argv[1:])"
-    )
+    code = f"import sys; sys.path.insert(0, {root!r}); from mimi_gui.sound_process import main; main(sys.argv[1:])"
     return [sys.executable, "-c", code, *arguments]
 
 

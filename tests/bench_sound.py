@@ -26,6 +26,7 @@ from mimi_gui.playback import ABPlayer
 from tests.random_checkpoints import save_full_checkpoint, save_tiny_checkpoint
 from tests.sound_card import SoundCard
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve each other where cores are shared
 RATE = 48000
 
 

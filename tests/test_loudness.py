@@ -42,9 +42,7 @@ def test_the_gates() -> None:
     stereo = np.repeat(np.concatenate([ends, middle, ends])[:, None], 2, axis=1)
     assert integrated_loudness(stereo, rate) == pytest.approx(-23.0, abs=0.1)
     padded = np.concatenate([np.zeros(5 * rate), tone(5, rate, -20.0), np.zeros(5 * rate)])
-    assert integrated_loudness(padded, rate) == pytest.approx(
-        integrated_loudness(tone(5, rate, -20.0), rate), abs=0.4
-    )
+    assert integrated_loudness(padded, rate) == pytest.approx(integrated_loudness(tone(5, rate, -20.0), rate), abs=0.4)
 
 
 @pytest.mark.parametrize("rate", [22050, 24000, 48000])

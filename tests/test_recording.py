@@ -117,9 +117,7 @@ def test_a_crash_of_the_window_loses_nothing_and_of_the_recorder_a_second(
 
 
 @sound
-def test_a_microphone_that_goes_is_told(
-    sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_microphone_that_goes_is_told(sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     card = SoundCard()
     recorder = Recorder(24000)
     try:
