@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from PySide6.QtCore import (
+    QEvent,
     QMessageLogContext,
     QObject,
     Qt,
@@ -186,9 +187,8 @@ def main(argv: list[str] | None = None) -> int:
         files.append(str(resource_path("samples", "speech.wav")))
     model = DEMO_MODEL if options.demo and not options.model else options.model
     window.session.start_with(model, options.device, fixes_ssl=options.fix_ssl)
+    _Starter(window, files)
     window.show()
-    starter = _Starter(window, files)
-    QTimer.singleShot(0, starter.begin)
     status = app.exec()
     for thread in window.threads:
         thread.wait(10_000)
@@ -197,16 +197,27 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class _Starter(QObject):
-    """Begins the slow part after the first paint."""
+    """Begins the slow part once the window has been painted (or half a second later, should that never happen)."""
 
     def __init__(self, window: MainWindow, files: list[str]) -> None:
         super().__init__(window)
         self._window, self._files = window, files
+        self._has_begun = False
+        window.installEventFilter(self)
+        QTimer.singleShot(500, self.begin)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Paint:
+            watched.removeEventFilter(self)
+            QTimer.singleShot(0, self.begin)
+        return False
 
     @Slot()
     def begin(self) -> None:
-        log.info("window shown after %.0f ms", 1000 * (time.monotonic() - _STARTED))
-        self._window.start(self._files)
+        if not self._has_begun:
+            self._has_begun = True
+            log.info("window painted after %.0f ms", 1000 * (time.monotonic() - _STARTED))
+            self._window.start(self._files)
 
 
 if __name__ == "__main__":

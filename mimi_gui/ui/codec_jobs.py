@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import importlib.util
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -102,11 +103,14 @@ class Grown:
 
 
 def preload_torch() -> None:
-    """Map torch's largest library before ``import torch`` does, without Python's lock.
+    """Make torch a good neighbour of the window; on the codec thread, before the first ``import torch``.
 
-    The import's own dlopen holds the lock for 0.6 s (all static constructors of libtorch), and the window would stand
-    still. A foreign call releases it, and the import then finds the library loaded. Where this fails nothing is lost.
+    Its threads are told to wait asleep, not spinning: on a busy machine spinning made encoding ten times slower and
+    starved the window. And torch's largest library is mapped here, without Python's lock: the import's own dlopen
+    holds the lock for 0.6 s (the static constructors of libtorch), and the window would stand still. A foreign call
+    releases it, and the import then finds the library loaded. Where this fails nothing is lost.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when the OpenMP library is loaded, with torch
     spec = importlib.util.find_spec("torch") if "torch" not in sys.modules else None
     if sys.platform == "win32" or spec is None or spec.origin is None:
         return
