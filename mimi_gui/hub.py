@@ -1,4 +1,4 @@
-"""One file from the Hugging Face hub into its ordinary cache: resumable, countable, cancellable, and clear when it fails."""
+"""One file from the Hugging Face hub into its ordinary cache: resumable, countable, cancellable, with clear errors."""
 
 from __future__ import annotations
 

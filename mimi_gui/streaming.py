@@ -6,7 +6,9 @@ model. Offline work is streaming in chunks, so there is one path to prove and to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,17 +28,16 @@ class Engine:
         self.device = next(model.parameters()).device
         config = model.config
         parts = model_parts(model)
-        self._encoder = _encoder_operators(parts["encoder"])
+        self._encoder = _operators(parts["encoder"].layers)
         self._encoder_transformer = Transformer(parts["encoder_transformer"], config)
         self._downsample = None if parts["downsample"] is None else _convolution(parts["downsample"], elu=False)
         self._upsample = None if parts["upsample"] is None else _transposed(parts["upsample"], elu=False)
         self._decoder_transformer = Transformer(parts["decoder_transformer"], config)
-        self._decoder = _decoder_operators(parts["decoder"])
+        self._decoder = _operators(parts["decoder"].layers)
         quantizer = model.quantizer
         self._semantic = ResidualQuantizer(quantizer.semantic_residual_vector_quantizer)
         self._acoustic = ResidualQuantizer(quantizer.acoustic_residual_vector_quantizer)
 
-    @torch.inference_mode()
     def encode(self, samples: Tensor, state: Any, num_codebooks: int) -> tuple[Tensor, Any]:
         """Encode whole frames.
 
@@ -48,6 +49,10 @@ class Engine:
         Returns:
             int64 codes ``[B, K, n]`` and the new state. ``state`` itself is left as it was.
         """
+        with exact_arithmetic(self.device):
+            return self._encode(samples, state, num_codebooks)
+
+    def _encode(self, samples: Tensor, state: Any, num_codebooks: int) -> tuple[Tensor, Any]:
         seanet, transformer, down = state or (None, None, None)
         x, seanet = _run(self._encoder, samples[..., None], seanet)
         x, transformer = self._encoder_transformer.run(x, transformer)
@@ -59,7 +64,6 @@ class Engine:
             codes = torch.cat((codes, self._acoustic.encode(x, num_codebooks - semantic)))
         return codes.transpose(0, 1), (seanet, transformer, down)
 
-    @torch.inference_mode()
     def decode(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
         """Decode frames.
 
@@ -71,6 +75,10 @@ class Engine:
         Returns:
             float32 samples ``[B, n * frame_size]`` and the new state. ``state`` itself is left as it was.
         """
+        with exact_arithmetic(self.device):
+            return self._decode(codes, state, codebooks)
+
+    def _decode(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
         up, transformer, seanet = state or (None, None, None)
         x = self._dequantize(codes.transpose(0, 1), codebooks)
         if self._upsample is not None:
@@ -91,6 +99,27 @@ class Engine:
             total = share if total is None else total + share
         assert total is not None  # the streams refuse an empty choice
         return total
+
+
+_precision_lock = threading.Lock()
+
+
+@contextmanager
+def exact_arithmetic(device: torch.device) -> Iterator[None]:
+    """No gradients, and on CUDA no TF32 for as long as our own call runs: the flags are the whole process's, so they
+    are put back, and two threads of ours take turns."""
+    if device.type != "cuda":
+        with torch.inference_mode():
+            yield
+        return
+    with _precision_lock:
+        before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def model_parts(model: Any) -> dict[str, Any]:
@@ -132,14 +161,6 @@ def _convolution(module: Any, *, elu: bool) -> Convolution:
 def _transposed(module: Any, *, elu: bool) -> TransposedConvolution:
     conv = module.conv
     return TransposedConvolution(conv.weight, conv.bias, stride=conv.stride[0], groups=conv.groups, elu=elu)
-
-
-def _encoder_operators(module: Any) -> list:
-    return _operators(module.layers)
-
-
-def _decoder_operators(module: Any) -> list:
-    return _operators(module.layers)
 
 
 def _operators(layers: Any) -> list:

@@ -38,7 +38,7 @@ def test_whole_file_encode_is_the_models_own(tiny_codec: MimiCodec, hf: MimiMode
     assert codes.array.shape == (32, -(-len(recording) // FRAME))
     assert codes.num_samples == len(recording)
     assert codes.info == tiny_codec.info
-    assert_same_tokens(hf, recording, codes.array, least=0.998)
+    assert_same_tokens(hf, recording, codes.array, least=0.99)
 
 
 @pytest.mark.parametrize("chunk_frames", [1, 7, 13, 50, 400])
@@ -46,7 +46,7 @@ def test_chunks_change_neither_tokens_nor_sound(
     tiny_codec: MimiCodec, hf: MimiModel, recording: np.ndarray, chunk_frames: int
 ) -> None:
     codes = tiny_codec.encode(recording, chunk_frames=chunk_frames)
-    assert_same_tokens(hf, recording, codes.array, least=0.998)
+    assert_same_tokens(hf, recording, codes.array, least=0.99)
     sound = tiny_codec.decode(codes, chunk_frames=chunk_frames)
     assert sound.dtype == np.float32
     assert sound.shape == recording.shape
@@ -238,5 +238,5 @@ def full(full_checkpoint: Path) -> tuple[MimiCodec, MimiModel, np.ndarray, np.nd
 def test_cuda_gives_the_same(tiny_checkpoint: Path, hf: MimiModel, recording: np.ndarray) -> None:
     with MimiCodec.from_pretrained(str(tiny_checkpoint), device="cuda") as codec:
         codes = codec.encode(recording)
-        assert_same_tokens(hf, recording, codes.array, least=0.998)
+        assert_same_tokens(hf, recording, codes.array, least=0.99)
         assert_same_sound(codec.decode(codes), hf_decode(hf, codes.array)[: len(recording)])
