@@ -36,9 +36,7 @@ def write(path: Path, samples: np.ndarray, rate: int, **kinds: str) -> Path:
 
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 24000, 32000, 44100, 48000, 96000, 384000])
 @pytest.mark.parametrize("num_channels", [1, 2, 8])
-def test_equals_the_whole_file_mixed_and_resampled_at_once(
-    tmp_path: Path, rate: int, num_channels: int
-) -> None:
+def test_equals_the_whole_file_mixed_and_resampled_at_once(tmp_path: Path, rate: int, num_channels: int) -> None:
     path = write(tmp_path / "a.wav", noise(3 * rate // 2 + 777, num_channels), rate, subtype="FLOAT")
     whole, _ = soundfile.read(path, dtype="float32", always_2d=True)
     expected = soxr.resample(whole.mean(axis=1), rate, 24000, quality="HQ")
