@@ -411,6 +411,7 @@ def test_bad_files_are_one_sentence_and_what_is_open_stays(desk: Desk, clip: Pat
         assert "\n" not in notice.text, kind
         assert str(folder) in notice.text, f"{kind}: {notice.text}"
         assert desk.document is document, kind
+        assert [entry.path for entry in desk.session.recordings] == [clip], kind
 
 
 @pytest.mark.parametrize("kind", ["one sample", "silent", "384 kHz", "8 channels", "mislabelled"])

@@ -87,6 +87,7 @@ class Session(QObject):
         self._staged_folders: list[Path] = []
         self._wanted: dict[str, int] = {}  # role -> job number; "open", "model", "make", "save"
         self._progress: dict[int, Progress] = {}
+        self._newcomer: Entry | None = None  # joined the list, and leaves it again if it cannot be read
         self._opening: int | None = None  # index in recordings of what is being read
         self.document = Document()
         for thread in (codec, files):
@@ -343,6 +344,10 @@ class Session(QObject):
         role = self._end(number)
         if role is None:
             return
+        if role == "open" and self._newcomer is not None:
+            self.recordings = tuple(entry for entry in self.recordings if entry != self._newcomer)
+            self._newcomer = None
+            self.recordings_changed.emit()
         if is_about_model(failure, role):
             self.model, self.model_state = None, "failed"
             self.model_changed.emit()
@@ -385,12 +390,13 @@ class Session(QObject):
             self.recordings += fresh
         self.recordings_changed.emit()
         self.show(self.recordings.index(first))
+        self._newcomer = first if len(found.entries) == 1 and fresh else None
 
     def _take_document(self, recording: Recording | None, tokens: Tokens | None) -> None:
         """Something was read: it takes the place of what was open, and the codec turns to it."""
         self._drop("make")
         if self._opening is not None:
-            self.current, self._opening = self._opening, None
+            self.current, self._opening, self._newcomer = self._opening, None, None
         audio = recording.path if recording is not None else None
         entry = Entry(audio, tokens.path if tokens is not None else None)
         document = self.document = Document(entry, recording)
