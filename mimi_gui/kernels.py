@@ -274,6 +274,8 @@ class TransformerLayer:
         self.activation: Callable[[Tensor], Tensor] = mlp.activation_fn
         exact_gelu = isinstance(mlp.activation_fn, torch.nn.GELU) and mlp.activation_fn.approximate == "none"
         self.is_gelu = exact_gelu or type(mlp.activation_fn).__name__ == "GELUActivation"
+        for linear in (*projections, attention.o_proj, mlp.fc1, mlp.fc2):
+            linear.weight = None  # not twice in memory
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """``[B, T, C]`` -> ``[B, T, C]``, with the residual."""
@@ -377,8 +379,11 @@ class ResidualQuantizer:
     def __init__(self, module: Any) -> None:
         books = [layer.codebook for layer in module.layers]
         tables = [b.embed_sum / b.cluster_usage.clamp(min=b.epsilon)[:, None] for b in books]
-        self.table = torch.stack([t.detach().float() for t in tables]).contiguous()  # [K, N, D]
+        self.table = torch.stack([t.detach().float() for t in tables])  # [K, N, D]
+        for book in books:
+            book.embed_sum = book._embed = None
         half_norms = self.table.square().sum(-1).mul_(-0.5)  # [K, N]
+        del tables
         self.scores = [Linear(table, norms) for table, norms in zip(self.table, half_norms, strict=True)]
         self.project_in = None if module.input_proj is None else module.input_proj.weight.detach()[..., 0]
         self.project_out = None if module.output_proj is None else module.output_proj.weight.detach()[..., 0]

@@ -21,7 +21,11 @@ from mimi_gui.kernels import Convolution, ResidualBlock, ResidualQuantizer, Tran
 
 
 class Engine:
-    """The operators of one loaded checkpoint, ready to run on one device. Immutable: streams and threads share it."""
+    """The operators of one loaded checkpoint, ready to run on one device. Immutable: streams and threads share it.
+
+    It takes the weights over: where it keeps a reordered copy, the model loses the original, so that they are never in
+    memory twice. The model is of no use afterwards.
+    """
 
     def __init__(self, model: Any, info: CodecInfo) -> None:
         self.info = info
@@ -147,7 +151,7 @@ def _run(operators: list, x: Tensor, states: tuple | None) -> tuple[Tensor, tupl
 
 def _convolution(module: Any, *, elu: bool) -> Convolution:
     conv = module.conv
-    return Convolution(
+    operator = Convolution(
         conv.weight,
         conv.bias,
         stride=conv.stride[0],
@@ -156,11 +160,15 @@ def _convolution(module: Any, *, elu: bool) -> Convolution:
         elu=elu,
         replicate=module.pad_mode == "replicate",
     )
+    conv.weight = None
+    return operator
 
 
 def _transposed(module: Any, *, elu: bool) -> TransposedConvolution:
     conv = module.conv
-    return TransposedConvolution(conv.weight, conv.bias, stride=conv.stride[0], groups=conv.groups, elu=elu)
+    operator = TransposedConvolution(conv.weight, conv.bias, stride=conv.stride[0], groups=conv.groups, elu=elu)
+    conv.weight = None
+    return operator
 
 
 def _operators(layers: Any) -> list:

@@ -80,12 +80,18 @@ def load_model(checkpoint: Checkpoint) -> MimiModel:
     )
     model = _unfilled_model(config)
     model.load_state_dict(
-        {name: tensors[flat].to(torch.float32) for name, flat in wanted.items()}, strict=True, assign=True
+        {name: _own(tensors[flat].to(torch.float32)) for name, flat in wanted.items()}, strict=True, assign=True
     )
     for tensor in model.state_dict().values():
         if not torch.isfinite(tensor).all():
             raise ModelUnavailable(f"{checkpoint.label} holds NaN or infinite weights: get the checkpoint again.")
     return model.requires_grad_(False).eval()
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """All tensors of a file share its mapping: the small ones get memory of their own, so that a bias that an engine
+    keeps does not keep the whole file."""
+    return tensor.clone() if tensor.numel() < 2**18 else tensor
 
 
 def _unfilled_model(config: MimiConfig) -> MimiModel:
