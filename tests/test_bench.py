@@ -1,0 +1,36 @@
+"""The benchmark runs every contestant in a process of its own and compares what they gave."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mimi_gui import bench
+
+
+def test_ours_and_transformers_side_by_side(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contestants = ("mimi_gui", "mimi_gui_frames", "transformers", "transformers_chunked", "moshi")
+    said: list[str] = []
+    result = json.loads(
+        json.dumps(
+            bench.run(
+                str(tiny_checkpoint), duration_s=1.0, repeats=1, contestants=contestants, progress=said.append
+            )
+        )
+    )
+    figures = result["contestants"]
+    assert set(figures) >= {"mimi_gui", "mimi_gui_frames", "transformers", "transformers_chunked"}
+    for name in ("mimi_gui", "transformers"):
+        assert figures[name]["encode_x"] > 0
+        assert figures[name]["decode_x"] > 0
+        assert figures[name]["tokens_equal"] > 0.95
+        assert figures[name]["decode_error"] < 1e-5
+    assert figures["transformers_chunked"]["tokens_equal"] > 0.95
+    assert figures["mimi_gui_frames"]["frame_ms"]["median"] <= figures["mimi_gui_frames"]["frame_ms"]["p95"]
+    assert figures["mimi_gui"]["peak_rss_mb"] > 100
+    assert result["ceiling_gflops"] > 1
+    assert said
+    bench.print_table(result)
+    assert "Mimi GUI" in capsys.readouterr().out
