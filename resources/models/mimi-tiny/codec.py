@@ -241,9 +241,11 @@ class TrainableCodec(nn.Module):
             # The semantic row looks at the same directions as the acoustic ones, and speaks to the decoder
             # in directions of its own, quietly at first: the decoder does not know them yet.
             semantic_in.weight = acoustic_in.weight.clone()
-            semantic_out.weight = 0.5 * acoustic_out.weight.std() * torch.randn(
-                semantic_out.weight.shape, generator=generator
-            ).to(semantic_out.weight)
+            semantic_out.weight = (
+                0.5
+                * acoustic_out.weight.std()
+                * torch.randn(semantic_out.weight.shape, generator=generator).to(semantic_out.weight)
+            )
         left: list[float] = []
         for first, last, project in ((0, 1, semantic_in), (1, len(self.codebooks), acoustic_in)):
             residual = functional.linear(latents, project.weight[:, :, 0])  # [N, D]

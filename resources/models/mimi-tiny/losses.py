@@ -54,9 +54,7 @@ class SpectralLoss(nn.Module):
             self.register_buffer(f"window_{window}", torch.hann_window(window), persistent=False)
             self.register_buffer(f"mel_{window}", mel_filters(window // 2 + 1, bands), persistent=False)
 
-    def forward(
-        self, output: Tensor, target: Tensor, windows: Sequence[int] = tuple(RESOLUTIONS)
-    ) -> dict[str, Tensor]:
+    def forward(self, output: Tensor, target: Tensor, windows: Sequence[int] = tuple(RESOLUTIONS)) -> dict[str, Tensor]:
         """Compare ``[B, T]`` with ``[B, T]``: the mean over ``windows`` of each of the three terms."""
         mel = convergence = log_magnitude = output.new_zeros(())
         for window in windows:

@@ -311,10 +311,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, log and exported model")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=9000, help="length of the whole run")
-    parser.add_argument("--autoencoder-steps", type=int, default=1500)
-    parser.add_argument("--adversarial-steps", type=int, default=1200)
-    parser.add_argument("--decay-steps", type=int, default=3500)
+    parser.add_argument("--steps", type=int, default=2500, help="length of the whole run")
+    parser.add_argument("--autoencoder-steps", type=int, default=1450)
+    parser.add_argument("--adversarial-steps", type=int, default=50)
+    parser.add_argument("--decay-steps", type=int, default=900)
     parser.add_argument("--peak-rate", type=float, default=1.5e-3)
     parser.add_argument("--stop-after", type=int, help="leave the plan at this step (to test, or to pause)")
     parser.add_argument("--checkpoint-every", type=int, default=200, help="steps between checkpoints")
@@ -352,8 +352,9 @@ def main() -> None:
                 trainer.plan = replace(trainer.plan, **changes)
                 trainer.log({"plan": changes})
         if trainer.step % 50 == 0 or trainer.step in (5, 10, 20, 30):
-            means = {name: np.mean([entry.get(name, 0.0) for entry in history]) for name in {k: 0 for e in history for k in e}}
-            trainer.log({"phase": trainer.plan.phase(trainer.step - 1), **{k: round(float(v), 4) for k, v in means.items()}})
+            names = {name: None for entry in history for name in entry}
+            means = {n: round(float(np.mean([entry.get(n, 0.0) for entry in history])), 4) for n in names}
+            trainer.log({"phase": trainer.plan.phase(trainer.step - 1), **means})
             history.clear()
         if trainer.step % options.validate_every == 0:
             trainer.log(trainer.validate())
@@ -364,6 +365,30 @@ def main() -> None:
     codec = trainer.shippable()
     codec.fill_model()
     export(codec.model, options.out / "model")
+    draw_curve(options.out)
+
+
+def draw_curve(out: Path) -> None:
+    """Draw the log as ``curve.png``, where matplotlib is installed: mel loss, and STOI on unseen speakers."""
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        return
+    entries = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.2), layout="constrained")
+    training = [entry for entry in entries if "phase" in entry]
+    left.plot([e["step"] for e in training], [e["mel"] for e in training], label="log-mel")
+    left.plot([e["step"] for e in training], [e["envelope"] for e in training], label="band envelopes")
+    left.set(xlabel="step", ylabel="training loss", ylim=(0.3, 1.1))
+    for count in (32, 8, 4, 1):
+        points = [(e["step"], e[f"stoi_{count}"]) for e in entries if f"stoi_{count}" in e]
+        right.plot(*zip(*points, strict=True), marker=".", label=f"K={count}")
+    right.set(xlabel="step", ylabel="STOI, unseen speakers")
+    for axes in (left, right):
+        axes.legend()
+        axes.grid(alpha=0.3)
+    figure.savefig(out / "curve.png", dpi=70)
+    pyplot.close(figure)
 
 
 if __name__ == "__main__":
