@@ -1,0 +1,57 @@
+"""The bundled codec is a real one: speech comes back, and it comes back because of the tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pystoi import stoi
+
+from mimi_gui.audio import load_audio
+from mimi_gui.codec import MimiCodec
+from mimi_gui.codes import CodecInfo
+from mimi_gui.resources import resource_path
+
+
+@pytest.fixture(params=["speech", "noisy_speech"])
+def recording(request: pytest.FixtureRequest) -> np.ndarray:
+    """float32 [T] at 24 kHz, the first 10 s of clips that it was not trained on."""
+    path: Path = request.getfixturevalue(request.param)
+    return load_audio(path).samples[:240_000]
+
+
+def intelligibility(original: np.ndarray, decoded: np.ndarray) -> float:
+    return float(stoi(original, decoded, CodecInfo().sample_rate))
+
+
+def test_speech_comes_back_because_of_the_tokens(mimi_tiny: MimiCodec, recording: np.ndarray) -> None:
+    codes = mimi_tiny.encode(recording)
+    score = intelligibility(recording, mimi_tiny.decode(codes))
+    rng = np.random.default_rng(0)
+    shuffled = codes.array[:, rng.permutation(codes.num_frames)]
+    rotated = np.roll(codes.array, 1, axis=0)  # every code looked up in its neighbour's codebook
+    noise = 0.05 * rng.standard_normal(len(recording)).astype(np.float32)
+    wrong = [mimi_tiny.decode(np.ascontiguousarray(array))[: len(recording)] for array in (shuffled, rotated)]
+    for worse in (*wrong, noise):
+        assert score > intelligibility(recording, worse) + 0.15
+    assert score > 0.5
+
+
+def test_its_level_is_the_recordings(mimi_tiny: MimiCodec, recording: np.ndarray) -> None:
+    """Silence would be the cheapest answer to a spectral loss."""
+    decoded = mimi_tiny.decode(mimi_tiny.encode(recording))
+    rms = [np.sqrt(np.mean(np.square(x, dtype=np.float64))) for x in (recording, decoded)]
+    assert 0.4 < rms[1] / rms[0] < 2.0
+
+
+def test_more_codebooks_are_worth_it(mimi_tiny: MimiCodec, recording: np.ndarray) -> None:
+    codes = mimi_tiny.encode(recording)
+    scores = [intelligibility(recording, mimi_tiny.decode(codes, codebooks=k)) for k in (1, 4, 32)]
+    assert scores[1] > scores[0] + 0.02
+    assert scores[2] > scores[0] + 0.02
+
+
+def test_it_is_small_enough_to_ship() -> None:
+    folder = resource_path("models", "mimi-tiny")
+    assert sum(path.stat().st_size for path in folder.iterdir() if path.suffix != ".py" and path.is_file()) <= 24e6
