@@ -267,8 +267,11 @@ class Workspace(QWidget):
             self.bar.set_match(on, None)
             return
         self.bar.set_match(on, match.gain_b_db - match.gain_a_db)
+        # What is done, not what would be equivalent: the louder one is turned down, never the other up.
+        lead_db = match.gain_b_db - match.gain_a_db
+        side, gain_db = ("A", -lead_db) if lead_db > 0 else ("B", lead_db)
         self.bar.set_match_text(
-            f"{match.gain_b_db - match.gain_a_db:+.1f} dB".replace("-", "−"),
+            f"{side} {gain_db:+.1f} dB".replace("-", "−") if gain_db else "Level match",
             f"Both play equally loud (BS.1770; key: M). A {match.loudness_a:.1f} LUFS, turned by"
             f" {match.gain_a_db:+.1f} dB; B {match.loudness_b:.1f} LUFS, turned by {match.gain_b_db:+.1f} dB."
             f"{' ' + match.reason if match.reason else ''}\nOff: as decoded.",
