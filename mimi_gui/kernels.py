@@ -362,7 +362,7 @@ class Transformer:
             return F.scaled_dot_product_attention(
                 query, key, value, attn_mask=mask, enable_gqa=self.num_heads != self.num_kv_heads
             )
-        # Faster here than the fused kernel (a layer took 1.5 ms a call instead of 2.3), which is made for long sequences and no mask.
+        # 1.5 ms a layer and call, where the fused kernel, made for long sequences and no mask, takes 2.3.
         scores = (query * self.head_dim**-0.5) @ key.transpose(2, 3)
         scores.masked_fill_(~mask, -torch.inf)
         return torch.softmax(scores, -1) @ value

@@ -47,11 +47,15 @@ def assert_same_sound(got: np.ndarray, expected: np.ndarray) -> None:
     assert np.abs(got - expected).max(initial=0.0) <= 1e-5 * np.abs(expected).max(initial=0.0)
 
 
-def assert_same_tokens(model: MimiModel, samples: np.ndarray, codes: np.ndarray, least: float = 1.0) -> None:
+def assert_same_tokens(
+    model: MimiModel, samples: np.ndarray, codes: np.ndarray, least: float = 1.0, tied_frames: int = 0
+) -> None:
     """Equal to the whole-file encode in at least the share ``least``; and where a frame differs, its first differing
     codebook is a tie: float64 arithmetic on the model's own latents finds both codewords equally near.
 
-    (After a tie the rest of that frame differs too: each level quantises what the one before left over.)
+    After a tie the rest of that frame differs too, since each level quantises what the one before left over: one tie
+    at an early level is up to 31 tokens, which a short recording cannot average out. So ``tied_frames`` frames may
+    differ whatever their share.
     """
     expected = hf_encode(model, samples, codes.shape[0])
     assert codes.shape == expected.shape
@@ -60,6 +64,8 @@ def assert_same_tokens(model: MimiModel, samples: np.ndarray, codes: np.ndarray,
         level = int(np.argmin(same[:, frame]))
         near, chosen = _distances(model, samples, expected[:, frame], level, frame, int(codes[level, frame]))
         assert abs(near - chosen) <= _TIE * near, f"frame {frame}, codebook {level}: {near} and {chosen} is no tie"
+    if int((~same.all(axis=0)).sum()) <= tied_frames:
+        return
     assert same.mean() >= least, f"only {same.mean():.6f} of the tokens are equal"
 
 

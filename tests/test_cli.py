@@ -186,17 +186,20 @@ def test_stopped_it_leaves_no_half_file(
     soundfile.write(recording, np.random.default_rng(0).random(24000 * 600) * 0.1, 24000)
     command = [*PROGRAM, "encode", str(recording), "--model", str(tiny_checkpoint), *streaming]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    if streaming:
-        deadline = time.monotonic() + 60
-        while not _writes_to(process.pid, tmp_path) and time.monotonic() < deadline:
-            time.sleep(0.05)
-    else:
-        time.sleep(8)
+    ready = _writes_to if streaming else _has_torch
+    deadline = time.monotonic() + 60
+    while not ready(process.pid, tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code, said
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == [recording]
+
+
+def _has_torch(pid: int, _folder: Path) -> bool:
+    """Whether the process is past its arguments and at work: loading the model or encoding."""
+    return "libtorch_cpu" in Path(f"/proc/{pid}/maps").read_text()
 
 
 def _writes_to(pid: int, folder: Path) -> bool:

@@ -219,7 +219,7 @@ def test_loading_leaves_the_process_alone(tiny_checkpoint: Path) -> None:
 def test_full_size_is_exact(full: tuple[MimiCodec, MimiModel, np.ndarray, np.ndarray], chunk_frames: int) -> None:
     codec, hf, recording, sound = full
     codes = codec.encode(recording, chunk_frames=chunk_frames)
-    assert_same_tokens(hf, recording, codes.array, least=0.9998)
+    assert_same_tokens(hf, recording, codes.array, least=0.9998, tied_frames=1)
     decoded = codec.decode(hf_encode(hf, recording), chunk_frames=chunk_frames)
     assert_same_sound(decoded, sound)
 

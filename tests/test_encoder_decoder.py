@@ -212,7 +212,7 @@ def test_progress_reaches_the_end(tmp_path: Path, noisy_speech: Path, tiny_codec
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen[-1] == (138, 138)
-    assert len(seen) > 2
+    assert len(seen) > 1
     seen.clear()
     decode_tokens(
         tmp_path / "a.npz",
