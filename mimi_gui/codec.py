@@ -222,6 +222,19 @@ class MimiCodec:
         """Frames computed at a time unless the caller says otherwise: who streams by these gets encode()'s tokens."""
         return self._chunk_frames(None)
 
+    def centroids(self, level: int) -> np.ndarray:
+        """The codewords of one codebook, float32 ``[cardinality, D]``; level 0 is the first (semantic) codebook.
+
+        What an encoder's residual is compared with, in the quantizer's own space (D = 256 in the published Mimi). A
+        copy; any thread.
+
+        Raises:
+            ValueError: the checkpoint has no such codebook, or the codec is closed.
+        """
+        if not 0 <= level < self.info.num_codebooks:
+            raise ValueError(f"level is {level}, expected 0 to {self.info.num_codebooks - 1}")
+        return self._open().centroids(level).cpu().numpy().copy()
+
     def metadata(self) -> dict[str, object]:
         """What a token file should remember about how its tokens were made. JSON-able."""
         return {

@@ -91,6 +91,11 @@ class Engine:
         x, seanet = _run(self._decoder, x, seanet)
         return x[..., 0], (up, transformer, seanet)
 
+    def centroids(self, level: int) -> Tensor:
+        """The codewords of codebook ``level``, float32 ``[cardinality, D]`` on the engine's device; not a copy."""
+        semantic = self.info.num_semantic_codebooks
+        return self._semantic.table[level] if level < semantic else self._acoustic.table[level - semantic]
+
     def _dequantize(self, codes: Tensor, codebooks: Sequence[int]) -> Tensor:
         semantic = self.info.num_semantic_codebooks
         at = [i for i, k in enumerate(codebooks) if k < semantic]

@@ -179,6 +179,23 @@ def test_tokens_of_another_checkpoint_are_refused(tiny_codec: MimiCodec) -> None
     assert tiny_codec.decode(unknown).shape == (10,)
 
 
+@pytest.mark.parametrize("level", [0, 1, 31])
+def test_centroids_are_the_models_own_codewords(tiny_codec: MimiCodec, hf: MimiModel, level: int) -> None:
+    quantizer = hf.quantizer
+    rvq = quantizer.semantic_residual_vector_quantizer if level == 0 else quantizer.acoustic_residual_vector_quantizer
+    centroids = tiny_codec.centroids(level)
+    assert centroids.dtype == np.float32
+    np.testing.assert_allclose(centroids, rvq.layers[max(level - 1, 0)].codebook.embed.numpy(), rtol=1e-6)
+    centroids[:] = 0  # the caller's own
+    assert tiny_codec.centroids(level).any()
+
+
+def test_a_codebook_that_is_not_there_has_no_centroids(tiny_codec: MimiCodec) -> None:
+    for level in (-1, 32):
+        with pytest.raises(ValueError, match="0 to 31"):
+            tiny_codec.centroids(level)
+
+
 def test_metadata_says_how_and_fits_into_json(tiny_codec: MimiCodec) -> None:
     codes = tiny_codec.encode(np.zeros(100, np.float32))
     metadata = json.loads(json.dumps(dict(codes.metadata)))
