@@ -8,7 +8,8 @@ never locks, logs, raises on purpose or allocates sound-sized memory, and takes 
 Nothing clicks: whatever interrupts the sound (pause, seek, loop seam, end, a clip that is not decoded yet)
 lets it fade out over 5 ms first and fade in again over 5 ms. A free A/B switch cross-fades over 10 ms, both
 clips read at the same sample index; an ABX press ("gap switch") fades out and in for every press, so that the
-transition tells nothing.
+transition tells nothing. The third thing to hear, A minus B, is the same two reads subtracted, and comes and goes
+by the same cross-fade.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Plan(NamedTuple):
     volume: float = 1.0
     gain_a: float = 1.0
     gain_b: float = 1.0
+    difference: bool = False  # hear A minus B, sample by sample, without gain_a and gain_b; never with gap_switch
+    gain_difference: float = 1.0
 
     @property
     def num_samples(self) -> int:
@@ -89,12 +92,14 @@ class Mixer:
         self._cross_out = np.concatenate([raised_cosine(cross)[::-1], zeros])[:, None]
         self._level = 0  # samples of fading in done: 0 = silent, fade = full
         self._cross = 0  # samples of cross-fading to B done: 0 = A alone, cross = B alone
-        self._gains = np.ones(3)  # volume, gain of A, gain of B as they are now, on their way to the plan's
+        self._minus = 0  # samples of cross-fading to the difference done: 0 = none of it, cross = it alone
+        self._gains = np.ones(4)  # volume, gain of A, of B, of the difference as they are, on their way to the plan's
         self._glide_step = 1.0 / (GLIDE_S * sample_rate)
         self._steps = np.arange(1, _CHUNK + 1, dtype=np.float64)
         self._ramp = np.empty(_CHUNK)
         self._ramp32 = np.empty((_CHUNK, 1), np.float32)
         self._other = np.empty((_CHUNK, num_channels), np.float32)
+        self._third = np.empty((_CHUNK, num_channels), np.float32)
         self._resume_samples = round(RESUME_S * sample_rate)
 
     @property
@@ -119,9 +124,12 @@ class Mixer:
         if self._level == 0:
             self._arrive(plan)
             self._cross = target = self._cross_target(plan)
-            self._gains[:] = plan.volume, plan.gain_a, plan.gain_b
-        elif self._cross != target:
-            out = out[: abs(target - self._cross)]  # the sample after the cross-fade is the clip's own
+            self._minus = self._minus_target(plan)
+            self._gains[:] = plan.volume, plan.gain_a, plan.gain_b, plan.gain_difference
+        elif self._cross != target or self._minus != self._minus_target(plan):
+            # The sample after a cross-fade is the clip's own.
+            left = (abs(target - self._cross), abs(self._minus_target(plan) - self._minus))
+            out = out[: min(n for n in left if n)]
         loop = plan.loop
         end = loop[1] if loop is not None else self._num_samples
         bound = min(end, self._available(plan))
@@ -161,8 +169,9 @@ class Mixer:
         """
         if plan.a is self._a and plan.b is self._b:
             return
-        a_is_silent = self._level == 0 or (self._cross == target and target > 0)
-        b_is_silent = self._level == 0 or (self._cross == target and target == 0)
+        alone = self._minus == self._minus_target(plan) == 0  # the difference sounds as both
+        a_is_silent = self._level == 0 or (alone and self._cross == target and target > 0)
+        b_is_silent = self._level == 0 or (alone and self._cross == target and target == 0)
         if a_is_silent:
             self._a = plan.a
         if b_is_silent:
@@ -195,10 +204,12 @@ class Mixer:
 
     def _available(self, plan: Plan) -> int:
         """First sample that must not be played yet on the side that is heard."""
-        clip = self._b if self._side(plan) else self._a
-        if clip is None or clip.is_finished:
-            return self._num_samples
-        return clip.ready
+        if self._minus_target(plan):
+            return min(self._ready(self._a), self._ready(self._b))
+        return self._ready(self._b if self._side(plan) else self._a)
+
+    def _ready(self, clip: Clip | None) -> int:
+        return self._num_samples if clip is None or clip.is_finished else clip.ready
 
     def _side(self, plan: Plan) -> int:
         return self._gap_side if plan.gap_switch else plan.side
@@ -206,10 +217,54 @@ class Mixer:
     def _cross_target(self, plan: Plan) -> int:
         return self._cross_samples if self._side(plan) else 0
 
+    def _minus_target(self, plan: Plan) -> int:
+        return self._cross_samples if plan.difference and not plan.gap_switch else 0
+
     def _mix(self, plan: Plan, out: np.ndarray) -> None:
-        """Write len(out) samples from ``position`` on, with the A/B cross-fade and the gains, without the
-        fades.
-        """
+        """Write len(out) samples from ``position`` on, with cross-fades and gains, without the fades."""
+        target = self._minus_target(plan)
+        if self._minus == target == 0:
+            self._mix_sides(plan, out)
+        elif self._minus == target:
+            self._subtract(plan, out)
+            self._cross = self._cross_target(plan)
+            self._gains[1:3] = plan.gain_a, plan.gain_b
+        else:
+            third = self._third[: len(out)]
+            self._mix_sides(plan, out)
+            self._subtract(plan, third)
+            self._minus = self._blend(out, third, self._minus, target)
+        self._glide(0, plan.volume, out)
+
+    def _subtract(self, plan: Plan, out: np.ndarray) -> None:
+        """Write A minus B from ``position`` on, silence where one of them has ended, and the told gain."""
+        a, b, position = self._a, self._b, self.position
+        other = self._other[: len(out)]
+        read(a, position, out)
+        read(b, position, other)
+        np.subtract(out, other, out=out)
+        shorter = min(a.length if a is not None else 0, b.length if b is not None else 0)
+        out[max(shorter - position, 0) :] = 0.0
+        self._glide(3, plan.gain_difference, out)
+
+    def _blend(self, out: np.ndarray, other: np.ndarray, done: int, target: int) -> int:
+        """Go from ``done`` samples of fading ``other`` into ``out`` towards ``target``; return how many are done."""
+        n = len(out)
+        if target:
+            weights = self._cross_in[done + 1 : done + 1 + n]
+            after = min(target, done + n)
+        else:
+            start = self._cross_samples - done
+            weights = self._cross_out[start + 1 : start + 1 + n]
+            after = max(0, done - n)
+        # out + w (other - out): equal gain, and exactly out where both are equal.
+        np.subtract(other, out, out=other)
+        np.multiply(other, weights, out=other)
+        np.add(out, other, out=out)
+        return after
+
+    def _mix_sides(self, plan: Plan, out: np.ndarray) -> None:
+        """A, B or what lies between them, with their gains."""
         n, position, target = len(out), self.position, self._cross_target(plan)
         if self._cross == target:
             read(self._b if target else self._a, position, out)
@@ -221,19 +276,7 @@ class Mixer:
             read(self._b, position, other)
             self._glide(1, plan.gain_a, out)
             self._glide(2, plan.gain_b, other)
-            start = self._cross
-            if target:
-                weights = self._cross_in[start + 1 : start + 1 + n]
-                self._cross = min(target, start + n)
-            else:
-                start = self._cross_samples - start
-                weights = self._cross_out[start + 1 : start + 1 + n]
-                self._cross = max(0, self._cross - n)
-            # a + w (b - a): equal gain, and exactly a where both are equal.
-            np.subtract(other, out, out=other)
-            np.multiply(other, weights, out=other)
-            np.add(out, other, out=out)
-        self._glide(0, plan.volume, out)
+            self._cross = self._blend(out, other, self._cross, target)
 
     def _glide(self, which: int, target: float, out: np.ndarray) -> None:
         """Multiply ``out`` by a gain that moves towards ``target`` by a fixed slope (no zipper noise)."""

@@ -185,12 +185,15 @@ class ABPlayer:
         self._publish(a=a, b=b)
 
     def set_side(self, side: str) -> None:
-        """Cross-fade to "A" or "B" (with ``set_gap_switch(True)``: at the next ``press``)."""
-        self._publish(side=_SIDES.index(side))
+        """Cross-fade to "A" or "B" (with ``set_gap_switch(True)``: at the next ``press``), or to "D", A minus B."""
+        if side == "D":
+            self._publish(difference=True)
+        else:
+            self._publish(side=_SIDES.index(side), difference=False)
 
     @property
     def side(self) -> str:
-        return _SIDES[self._plan.side]
+        return "D" if self._plan.difference else _SIDES[self._plan.side]
 
     def set_gap_switch(self, on: bool) -> None:
         """Change sides through 5 ms out and 5 ms in instead of a cross-fade, and only by ``press``."""
@@ -198,7 +201,7 @@ class ABPlayer:
 
     def press(self, side: str, *, restart: bool = False) -> None:
         """Bring "A" or "B" to the ear the same way whatever was heard before (A after A fades too)."""
-        self._publish(side=_SIDES.index(side), press_serial=self._plan.press_serial + 1)
+        self._publish(side=_SIDES.index(side), press_serial=self._plan.press_serial + 1, difference=False)
         if restart:
             self._seek_samples(self._plan.loop[0] if self._plan.loop else 0)
 
@@ -261,6 +264,10 @@ class ABPlayer:
     def set_gains_db(self, gain_a_db: float, gain_b_db: float) -> None:
         """Gains for loudness matching, in dB (0 = as decoded)."""
         self._publish(gain_a=10 ** (gain_a_db / 20), gain_b=10 ** (gain_b_db / 20))
+
+    def set_difference_gain_db(self, gain_db: float) -> None:
+        """How much louder than it is the difference is played, in dB; the sides' gains never touch it."""
+        self._publish(gain_difference=10 ** (gain_db / 20))
 
     @property
     def gains_db(self) -> tuple[float, float]:
