@@ -28,6 +28,7 @@ from mimi_gui.sound_devices import (
     load_portaudio,
     rates_to_try,
 )
+from mimi_gui.takes import hold
 
 RING_S = 8.0
 CLIPPED = 0.999
@@ -53,14 +54,15 @@ class Meter:
     num_overflows = property(lambda self: int(self.fields[_FLAGS]))
     num_callbacks = property(lambda self: int(self.fields[_CALLBACKS]))
 
-    def measure(self, block: np.ndarray) -> None:
-        """Add ``block`` (float32 [n, C]) to the figures."""
+    def measure(self, block: np.ndarray, *, counts: bool = True) -> None:
+        """Add ``block`` (float32 [n, C]) to the figures; ``counts=False`` leaves the take's own figures alone."""
         magnitude = np.abs(block)
         peak = float(magnitude.max(initial=0.0))
         self.fields[_PEAK] = peak
         self.fields[_LEVEL] = float(np.sqrt(np.mean(np.square(block, dtype=np.float64))))
-        self.fields[_HELD] = max(self.fields[_HELD], peak)
-        self.fields[_CLIPPED] += np.count_nonzero(magnitude >= CLIPPED)
+        if counts:
+            self.fields[_HELD] = max(self.fields[_HELD], peak)
+            self.fields[_CLIPPED] += np.count_nonzero(magnitude >= CLIPPED)
         self.fields[_ZEROS] = self.fields[_ZEROS] + len(block) if peak == 0.0 else 0
 
 
@@ -77,6 +79,7 @@ class GrowingWav:
         self.num_bytes = 0
         self._frame_bytes = 4 * num_channels
         self._file = path.open("xb")
+        hold(self._file)
         rate = sample_rate
         self._file.write(
             b"RIFF" + struct.pack("<I", 50) + b"WAVE"
@@ -123,6 +126,7 @@ class Capture(WatchedStream):
         self._wav: GrowingWav | None = None
         self._take: Clip | None = None
         self._read = 0  # samples taken out of the ring
+        self._is_paused = False
         self._abort: type[Exception] = RuntimeError
 
     def open(self, wish: dict) -> dict:
@@ -179,6 +183,12 @@ class Capture(WatchedStream):
         self._take = Clip.attach(ticket, source_rate=self._rate) if ticket is not None else None
         self.meter.fields[_WRITTEN] = self.meter.fields[_CLIPPED] = self.meter.fields[_LOST] = 0
         self.meter.fields[_HELD] = 0.0
+        self._is_paused = False
+
+    def pause(self, on: bool) -> None:
+        """Leave out what comes from now on, or go on; the level shows meanwhile."""
+        self.pump()
+        self._is_paused = on
 
     def pump(self) -> str | None:
         """Move what came since the last call out of the ring; return why the take had to end, if it had."""
@@ -193,8 +203,8 @@ class Capture(WatchedStream):
             return None
         block = self._ring[np.arange(self._read, self._read + due) % len(self._ring)]
         self._read += due
-        self.meter.measure(block)
-        if self._wav is None:
+        self.meter.measure(block, counts=not self._is_paused)
+        if self._wav is None or self._is_paused:
             return None
         try:
             written = self._wav.write(block)
@@ -235,6 +245,8 @@ class Capture(WatchedStream):
                 answer({"recording": True})
             except OSError as error:
                 answer({"failed": "disk", "detail": error.strerror or str(error)})
+        if "pause" in command:
+            self.pause(command["pause"])
         if "finish" in command:
             self.pump()
             self.finish()

@@ -1,7 +1,7 @@
 """LiveLoop: hear yourself through the codec, and see how late.
 
 Microphone and loudspeaker belong to a process of their own (``duplex``); the codec's thread calls ``run`` and
-moves whole frames from one ring to the other: encode, first K codebooks, decode. What cannot be done in time
+moves whole frames from one ring to the other: encode, choose codebooks, decode. What cannot be done in time
 is skipped by whole frames and counted; the delay never grows. The latency is measured, not added up: for each
 frame, the time at which its first sample is heard less the time at which it was captured.
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ import numpy as np
 import soxr
 
 from mimi_gui.clip import Clip
+from mimi_gui.codes import Codes
 from mimi_gui.duplex import (
     CAPTURED,
     DUPLEX_BYTES,
@@ -49,6 +50,7 @@ class LiveCodec(Protocol):
 
     info: Any
 
+    def metadata(self) -> dict[str, object]: ...
     def stream_encoder(self, num_codebooks: int | None = None) -> Any: ...
     def stream_decoder(self, codebooks: Any = None) -> Any: ...
 
@@ -64,11 +66,29 @@ class LiveFigures:
     frame_s: float = 0.0
     compute_s: float = 0.0  # the last second's mean
     is_behind: bool = False  # a frame was skipped within the last second
+    peak: float = 0.0  # of the newest frame at the microphone, 1 = full scale
 
     @property
     def device_s(self) -> float | None:
         """What is neither frame nor codec: the devices and their safety margins."""
         return None if self.latency_s is None else self.latency_s - self.frame_s - self.compute_s
+
+    @property
+    def skipped_share(self) -> float:
+        """Skipped frames over all that were captured, 0..1."""
+        return self.num_skipped / self.num_frames if self.num_frames else 0.0
+
+
+@dataclass(frozen=True)
+class LiveTake:
+    """What a session kept: float32 [T] at the codec's rate each, read-only. Skipped frames are in neither.
+
+    ``reconstruction`` is what was heard, with whatever codebooks sounded at the time; ``codes`` holds all of them.
+    """
+
+    codes: Codes
+    source: np.ndarray
+    reconstruction: np.ndarray
 
 
 class LiveLoop:
@@ -82,7 +102,7 @@ class LiveLoop:
         self.reconstruction = Clip.for_duration(longest_s, info.sample_rate, info.sample_rate)
         self._kept = np.zeros((info.num_codebooks, self.source.length // info.frame_size), np.int16)  # codes [K, T]
         self._num_kept = 0
-        self._num_codebooks = info.num_codebooks
+        self._codebooks = tuple(range(info.num_codebooks))
         self._child: SoundChild | None = None
         self._rings: Rings | None = None
         self._facts: dict = {}
@@ -117,9 +137,9 @@ class LiveLoop:
             self._child.close()
             self._child = None
 
-    def run(self, cancel: Callable[[], bool]) -> None:
+    def run(self, cancel: Callable[[], bool], on_frame: Callable[[], None] | None = None) -> None:
         """Pass frames through the codec until ``cancel()``, an hour is full, or the devices go (see
-        ``error``).
+        ``error``). ``on_frame`` is called after each, when its sound is on its way.
 
         Raises:
             PlaybackUnavailable: not open.
@@ -137,6 +157,8 @@ class LiveLoop:
                     break
             if not passage.step():
                 time.sleep(POLL_S)
+            elif on_frame is not None:
+                on_frame()
             if self._num_kept >= self._kept.shape[1]:
                 break
         for clip in (self.source, self.reconstruction):
@@ -148,9 +170,13 @@ class LiveLoop:
         for _ in range(3):
             decoder.push(encoder.push(np.zeros(self._info.frame_size, np.float32)))
 
+    def set_codebooks(self, codebooks: Iterable[int]) -> None:
+        """From the next frame on, decode these (numbers from 0; none = silence); all are kept."""
+        self._codebooks = tuple(sorted({k for k in codebooks if 0 <= k < self._info.num_codebooks}))
+
     def set_num_codebooks(self, num_codebooks: int) -> None:
         """From the next frame on, decode the first ``num_codebooks``; all are kept."""
-        self._num_codebooks = min(max(int(num_codebooks), 1), self._info.num_codebooks)
+        self.set_codebooks(range(max(int(num_codebooks), 1)))
 
     def set_muted(self, muted: bool) -> None:
         """Go on without sound, against feedback from a loudspeaker."""
@@ -158,8 +184,24 @@ class LiveLoop:
             self._rings.fields[MUTED] = float(muted)
 
     @property
-    def num_codebooks(self) -> int:
-        return self._num_codebooks
+    def is_muted(self) -> bool:
+        return self._rings is not None and bool(self._rings.fields[MUTED])
+
+    @property
+    def codebooks(self) -> tuple[int, ...]:
+        """What sounds, by number from 0, in rising order."""
+        return self._codebooks
+
+    @property
+    def devices(self) -> tuple[str, str]:
+        """Names of microphone and loudspeaker; "" before ``open``."""
+        microphone, loudspeaker = (self._facts.get(side, {}).get("name", "") for side in ("input", "output"))
+        return microphone, loudspeaker
+
+    @property
+    def device_rate(self) -> int:
+        """The rate that both devices run at, in Hz; 0 before ``open``."""
+        return self._facts.get("sample_rate", 0)
 
     @property
     def codes(self) -> np.ndarray:
@@ -176,6 +218,17 @@ class LiveLoop:
     def error(self) -> str | None:
         """Why the loop ended by itself: one sentence, or None."""
         return self._error
+
+    def take(self) -> LiveTake | None:
+        """What was kept, once ``run`` has returned; None if that is not a single frame."""
+        if self._num_kept == 0:
+            return None
+        length = self._num_kept * self._info.frame_size
+        source, reconstruction = (clip.samples[:length, 0] for clip in (self.source, self.reconstruction))
+        for samples in (source, reconstruction):
+            samples.flags.writeable = False
+        metadata = {**self._codec.metadata(), "live": {"num_skipped": self._figures.num_skipped}}
+        return LiveTake(Codes(self.codes.copy(), length, self._info, metadata), source, reconstruction)
 
     def keep(self, samples: np.ndarray, codes: np.ndarray, decoded: np.ndarray) -> None:
         """Keep one frame: float32 [n], int16 [K, 1], float32 [n]. Only ``run``'s thread."""
@@ -212,6 +265,7 @@ class _Passage:
         self._compute_s: deque[float] = deque(maxlen=12)
         self._idle: deque[int] = deque(maxlen=WATCH_FRAMES)
         self._skipped_at = -1e9
+        self._peak = 0.0
 
     def step(self) -> bool:
         """Do what is due; return whether there was a frame."""
@@ -227,13 +281,22 @@ class _Passage:
         frame, self._waiting = np.split(self._waiting, [self._frame_size])
         started = time.monotonic()
         codes = self._encoder.push(frame)
-        decoded = self._decoder.push(codes[: self._loop.num_codebooks])
+        decoded = self._decode(codes)
+        self._peak = float(np.abs(frame).max())
         self._compute_s.append(time.monotonic() - started)
         self._loop.keep(frame, codes, decoded)
         self._play(decoded)
         self._num_frames += 1
         self._show()
         return True
+
+    def _decode(self, codes: np.ndarray) -> np.ndarray:
+        """What sounds of ``codes`` (int16 [K, 1]), float32 [n]."""
+        chosen = self._loop.codebooks
+        if not chosen:
+            return np.zeros(self._frame_size, np.float32)
+        self._decoder.set_codebooks(chosen)
+        return self._decoder.push(codes)
 
     def _take_captured(self) -> None:
         fields = self._rings.fields
@@ -311,5 +374,6 @@ class _Passage:
                 frame_s=self._frame_size / self._codec_rate,
                 compute_s=sum(self._compute_s) / len(self._compute_s),
                 is_behind=time.monotonic() - self._skipped_at < 1.0,
+                peak=self._peak,
             )
         )

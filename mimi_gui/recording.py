@@ -2,7 +2,7 @@
 
 A plain class without Qt. The sound is taken by a process of its own (``capture``), so neither a busy codec
 nor a crash of the window costs a sample. All methods belong to one thread; ``open``, ``start`` and ``stop``
-wait for the process's answer (well under a second), everything else returns at once.
+wait for the process's answer (well under a second) unless told not to, everything else returns at once.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class Recorder:
         self._facts: dict = {}
         self._path: Path | None = None
         self._clip: Clip | None = None
+        self._is_started = False  # the process has said that it records
+        self._is_paused = False
         self._ended_early = ""
         self._error: str | None = None
         self._finished: RecordedTake | None = None
@@ -79,67 +81,88 @@ class Recorder:
         host_api: str | None = None,
         sample_rate: int | None = None,
         num_channels: int | None = None,
+        wait_s: float = OPEN_WAIT_S,
     ) -> None:
         """Open an input by name (None = the system's default); the level shows, nothing is kept.
+
+        With ``wait_s=0`` it returns at once: ``is_opening`` until either ``is_open`` or ``error`` tells the rest.
 
         Raises:
             PlaybackUnavailable: there is none, or it refuses.
         """
-        self.close()
+        self.close(waits=wait_s > 0)
         self._error = None
-        child = SoundChild("--record", METER_BYTES)
-        child.send(
+        self._child = SoundChild("--record", METER_BYTES)
+        self._meter = Meter(self._child.memory.map)
+        self._child.send(
             {"open": {"name": device_name, "host_api": host_api,
                       "sample_rate": sample_rate, "num_channels": num_channels}}
         )  # fmt: skip
-        answer = child.wait_for_answer(OPEN_WAIT_S)
-        if "opened" not in answer:
-            child.close()
-            kind = answer.get("failed", "lost")
-            raise PlaybackUnavailable(
-                sentence(kind, answer.get("detail") or answer.get("lost", ""), "input"), hint=HINT
-            )
-        self._child, self._meter, self._facts = child, Meter(child.memory.map), answer["opened"]
+        if wait_s > 0:
+            self._take(self._child.wait_for_answer(wait_s))
+            if self._error is not None:
+                raise PlaybackUnavailable(self._error, hint=HINT)
 
-    def start(self, path: str | Path, *, longest_s: float = LONGEST_TAKE_S) -> Clip:
+    def start(self, path: str | Path, *, longest_s: float = LONGEST_TAKE_S, wait_s: float = OPEN_WAIT_S) -> Clip:
         """Begin a take in ``path`` (a new .wav); return the mono clip that grows with it.
+
+        With ``wait_s=0`` it returns at once: a disk that refuses shows in ``error``.
 
         Raises:
             PlaybackUnavailable: no input is open.
             OutputError: the file exists already or cannot be written.
         """
-        if self._child is None:
+        if not self.is_open or self._child is None:
             raise PlaybackUnavailable("No microphone is open: choose one first.", hint=HINT)
         if self._path is not None:
             self.stop()
         target = check_target(path)
         clip = Clip.for_duration(longest_s, self._codec_rate, self._codec_rate)
-        self._child.send({"record": {"path": str(target), "ticket": clip.ticket()}})
-        answer = self._child.wait_for_answer()
-        if "recording" not in answer:
-            raise OutputError(f"Could not record to {target}: {answer.get('detail') or answer}.")
         self._path, self._clip, self._ended_early, self._finished = target, clip, "", None
+        self._is_started = self._is_paused = False
+        self._error = None
+        self._child.send({"record": {"path": str(target), "ticket": clip.ticket()}})
+        if wait_s > 0:
+            self._take(self._child.wait_for_answer(wait_s))
+            if self._error is not None:
+                raise OutputError(self._error)
         return clip
 
-    def stop(self) -> RecordedTake:
+    def set_paused(self, on: bool) -> None:
+        """Leave out what is said from now on, or go on with the take; nothing while none is recorded."""
+        if self._child is not None and self._path is not None:
+            self._is_paused = bool(on)
+            self._child.send({"pause": self._is_paused})
+
+    def stop(self, *, wait_s: float = OPEN_WAIT_S) -> RecordedTake:
         """End the take; the microphone stays open.
 
         Raises:
             PlaybackUnavailable: nothing is being recorded.
         """
         self._pull()
-        if self._path is None or self._clip is None or self._meter is None:
-            if self._finished is not None:  # it ended by itself
-                take, self._finished = self._finished, None
-                return take
+        if self._path is not None:
+            self.stop_soon()
+            deadline = time.monotonic() + wait_s
+            while self._path is not None and self._child is not None and (left := deadline - time.monotonic()) > 0:
+                self._take(self._child.wait_for_answer(max(0.01, left)))
+            if self._path is not None:  # it does not answer: what is on the disk is the take
+                self._finished = self._take_over()
+        take = self.pop_finished()
+        if take is None:
             raise PlaybackUnavailable("Nothing is being recorded.", hint=HINT)
-        if self._child is not None:
+        return take
+
+    def stop_soon(self) -> None:
+        """Ask for the take's end; ``pop_finished`` has it when it is whole."""
+        if self._child is not None and self._path is not None:
             self._child.send({"finish": True})
-            deadline = time.monotonic() + OPEN_WAIT_S
-            while not self._clip.is_finished and time.monotonic() < deadline:
-                if "finished" in self._child.wait_for_answer(max(0.01, deadline - time.monotonic())):
-                    break
-        return self._take_over()
+
+    def pop_finished(self) -> RecordedTake | None:
+        """Return the take that has ended since the last call, by ``stop_soon`` or by itself, else None."""
+        self._pull()
+        take, self._finished = self._finished, None
+        return take
 
     def _take_over(self) -> RecordedTake:
         path, clip, meter = self._path, self._clip, self._meter
@@ -153,35 +176,64 @@ class Recorder:
             meter.num_written, meter.num_clipped, meter.num_lost + meter.num_overflows, self._ended_early,
         )  # fmt: skip
 
-    def close(self) -> None:
-        """Let the microphone go; a running take is ended and stays on disk."""
+    def close(self, *, waits: bool = True) -> None:
+        """Let the microphone go; a running take is ended and stays on disk. ``waits=False`` returns at once."""
         if self._child is not None:
-            self._child.close()
+            self._child.close(waits=waits)
             self._child = None
         self._path = self._clip = None
+        self._facts = {}
 
     def _pull(self) -> None:
         while self._child is not None and not self._child.answers.empty():
-            answer = self._child.answers.get_nowait()
-            reason = answer.get("ended") or answer.get("lost")
-            if reason is None:
-                continue
-            self._error = sentence("lost", reason, "input")
-            self._ended_early = reason
+            self._take(self._child.answers.get_nowait())
+
+    def _take(self, answer: dict) -> None:
+        if "opened" in answer:
+            self._facts = answer["opened"]
+        elif "recording" in answer:
+            self._is_started = True
+        elif "finished" in answer:
             if self._path is not None:
                 self._finished = self._take_over()
-            if "lost" in answer:
-                self.close()
+        elif answer.get("failed") == "disk" or ("failed" in answer and self._path is not None):
+            self._error = f"Could not record to {self._path}: {answer.get('detail') or 'no answer'}."
+            self._path = self._clip = None
+        elif "failed" in answer:
+            self._error = sentence(answer["failed"], answer.get("detail", ""), "input")
+            self.close()
+        else:
+            self._end_early(answer)
+
+    def _end_early(self, answer: dict) -> None:
+        """The take ended by itself ("ended"), or the device or its process is gone ("lost")."""
+        reason = answer.get("ended") or answer.get("lost") or "no reason given"
+        self._error = sentence("lost", reason.strip().splitlines()[-1], "input")
+        self._ended_early = reason
+        if self._path is not None and self._facts:
+            self._finished = self._take_over()
+        if "lost" in answer:
+            self.close()
+
+    @property
+    def is_opening(self) -> bool:
+        self._pull()
+        return self._child is not None and not self._facts
 
     @property
     def is_open(self) -> bool:
         self._pull()
-        return self._child is not None
+        return self._child is not None and bool(self._facts)
 
     @property
     def is_recording(self) -> bool:
+        """From ``start`` until the take has ended, paused or not."""
         self._pull()
         return self._path is not None
+
+    @property
+    def is_paused(self) -> bool:
+        return self.is_recording and self._is_paused
 
     @property
     def error(self) -> str | None:
@@ -201,7 +253,7 @@ class Recorder:
     @property
     def duration_s(self) -> float:
         """How much of the take is on disk, in seconds."""
-        if self._meter is None or not self.is_recording:
+        if self._meter is None or not self.is_recording or not self._is_started:
             return 0.0
         return self._meter.num_written / self._facts["sample_rate"]
 

@@ -130,11 +130,17 @@ class SoundChild:
         except queue.Empty:
             return {"failed": "crashed", "detail": "no answer"}
 
-    def close(self, patience_s: float = 2.0) -> None:
-        """End the child: it closes its device and its files when its stdin ends."""
+    def close(self, patience_s: float = 2.0, *, waits: bool = True) -> None:
+        """End the child: it closes its device and its files when its stdin ends. ``waits=False`` returns at once."""
         assert self._child.stdin is not None
         with contextlib.suppress(OSError):
             self._child.stdin.close()
+        if waits:
+            self._bury(patience_s)
+        else:
+            threading.Thread(target=self._bury, args=(patience_s,), daemon=True, name="sound process ends").start()
+
+    def _bury(self, patience_s: float) -> None:
         try:
             self._child.wait(timeout=patience_s)
         except subprocess.TimeoutExpired:

@@ -222,7 +222,7 @@ class _Stream:
             try:
                 part, state = run(start, stop)
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 smaller = self._smaller_chunk(stop - start)
             else:
@@ -247,7 +247,15 @@ class _Stream:
         return tried_frames // 2
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def state_rows(state: Any, rows: int) -> Any:
+    """The state of the first ``rows`` rows of a batch. Copies: a view would keep all rows alive."""
+    if isinstance(state, Tensor):
+        return state[:rows].clone()
+    return tuple(state_rows(part, rows) for part in state) if isinstance(state, tuple) else state
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device or the machine had no memory left, in any of the ways that torch says it."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
     words = str(error)
@@ -318,6 +326,10 @@ class StreamDecoder(_Stream):
 
     def __init__(self, engine: Engine, codebooks: Sequence[int] | None, chunk_frames: int) -> None:
         super().__init__(engine, chunk_frames)
+        self.set_codebooks(codebooks)
+
+    def set_codebooks(self, codebooks: Sequence[int] | None) -> None:
+        """From the next push on, other codebooks sound; what came before goes on resounding in the state."""
         self._codebooks = None if codebooks is None else list(codebooks)
 
     @property

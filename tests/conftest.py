@@ -39,6 +39,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         ("XDG_CACHE_HOME", "cache"),
         ("XDG_STATE_HOME", "state"),
         ("XDG_DATA_HOME", "data"),
+        ("XDG_MUSIC_DIR", "music"),
         ("HF_HOME", "huggingface"),
     ):
         monkeypatch.setenv(variable, str(home / folder))

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -36,6 +37,9 @@ class Echo:
     def stream_decoder(self, codebooks: object = None) -> EchoDecoder:
         return EchoDecoder(self)
 
+    def metadata(self) -> dict[str, object]:
+        return {"device": "echo"}
+
     def sharing(self, other: Echo) -> Echo:
         self._frames = other._frames
         return self
@@ -50,9 +54,13 @@ class Echo:
 class EchoDecoder:
     def __init__(self, codec: Echo) -> None:
         self._codec = codec
+        self._gain = 1.0
+
+    def set_codebooks(self, codebooks: tuple[int, ...]) -> None:
+        self._gain = len(codebooks) / 32
 
     def push(self, codes: np.ndarray) -> np.ndarray:
-        return self._codec._frames[len(self._codec._frames) - 1]
+        return self._gain * self._codec._frames[len(self._codec._frames) - 1]
 
 
 @contextmanager
@@ -107,15 +115,26 @@ def test_what_is_kept_is_what_was_spoken(sound_card: SoundCard) -> None:
     with running(loop):
         wait_until(lambda: loop.figures.num_frames > 5)
         loop.set_num_codebooks(8)
-        with sound_card.speaking(noise(1.0, channels=2)) as child:
+        with sound_card.speaking(noise(1.6, channels=2)) as child:
+            for codebooks in ((3, 5), (), range(8)):
+                time.sleep(0.4)
+                loop.set_codebooks(codebooks)
             child.wait(timeout=10)
         time.sleep(0.3)
     codes = loop.codes
     assert codes.shape[1] == loop.source.length // FRAME > 15
-    np.testing.assert_array_equal(loop.source.samples, loop.reconstruction.samples)
-    assert np.abs(loop.source.samples).max() > 0.2
     assert not codes.flags.writeable
-    assert loop.num_codebooks == 8
+    assert loop.codebooks == tuple(range(8))
+    take = loop.take()
+    assert take is not None
+    assert take.codes.num_samples == len(take.source) == len(take.reconstruction) == codes.shape[1] * FRAME
+    np.testing.assert_array_equal(take.codes.array, codes)
+    assert np.abs(take.source).max() > 0.2
+    gains = np.array([1.0, 8 / 32, 2 / 32, 0.0])
+    frames = zip(take.source.reshape(-1, FRAME), take.reconstruction.reshape(-1, FRAME), strict=True)
+    heard = [int(np.argmin([np.abs(y - g * x).max() for g in gains])) for x, y in frames if x.any()]
+    # Each frame with one choice of codebooks, in the order they were asked for.
+    assert [value for value, _ in groupby(heard)] == [1, 2, 3, 1]
 
 
 @pytest.mark.sound

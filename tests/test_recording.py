@@ -80,6 +80,60 @@ def test_two_takes_and_a_file_that_is_there(sound_card: SoundCard, recorder: Rec
 
 
 @sound
+def test_a_pause_leaves_out_what_is_said_meanwhile(
+    sound_card: SoundCard, recorder: Recorder, tmp_path: Path
+) -> None:
+    """A staircase is spoken, 0.1 s a step: the file has steps without repetition or reversal, and one gap."""
+    steps = np.repeat(np.arange(1, 31, dtype=np.float32) / 64, 4800)
+    recorder.start(tmp_path / "take.wav")
+    with sound_card.speaking(np.stack([steps] * 2, axis=1)) as child:
+        wait_until(lambda: recorder.level.peak_db > 20 * np.log10(5 / 64))
+        recorder.set_paused(True)
+        assert recorder.is_paused
+        wait_until(lambda: recorder.level.peak_db > 20 * np.log10(14 / 64))
+        kept = recorder.duration_s
+        assert recorder.level.held_peak_db < 20 * np.log10(10 / 64)
+        recorder.set_paused(False)
+        child.wait(timeout=20)
+        wait_until(lambda: recorder.duration_s > kept + 0.5)
+    take = recorder.stop()
+    written, _ = soundfile.read(take.path, dtype="float32")
+    heard = written[written[:, 0] > 0, 0]
+    assert (np.diff(heard) >= 0).all()
+    jumps = np.diff(heard) * 64
+    assert np.count_nonzero(jumps > 1.5) == 1
+    assert 3 < jumps.max() < 25
+    assert len(heard) < len(steps) - 4800 * 3
+    assert take.clip.duration_s == pytest.approx(len(written) / 48000, abs=0.001)
+
+
+@sound
+def test_nothing_waits_when_told_not_to(sound_card: SoundCard, tmp_path: Path) -> None:
+    recorder = Recorder(24000)
+    recorder.open(wait_s=0)
+    assert recorder.is_opening
+    assert not recorder.is_open
+    wait_until(lambda: recorder.is_open)
+    recorder.start(tmp_path / "take.wav", wait_s=0)
+    assert recorder.is_recording
+    wait_until(lambda: recorder.duration_s > 0.2)
+    recorder.stop_soon()
+    wait_until(lambda: not recorder.is_recording)
+    take = recorder.pop_finished()
+    assert take is not None
+    assert take.duration_s == pytest.approx(soundfile.info(take.path).duration)
+    assert recorder.pop_finished() is None
+    assert recorder._child is not None
+    recorder._child.send({"record": {"path": str(tmp_path / "no" / "where.wav"), "ticket": None}})
+    wait_until(lambda: recorder.error is not None)
+    assert "No such file" in (recorder.error or "")
+    recorder.open("Ear of Dionysius", wait_s=0)
+    wait_until(lambda: not recorder.is_opening)
+    assert "Ear of Dionysius" in (recorder.error or "")
+    recorder.close()
+
+
+@sound
 def test_clipping_and_exact_silence_are_told(sound_card: SoundCard, recorder: Recorder) -> None:
     wait_until(lambda: recorder.is_dead)
     assert recorder.level.peak_db == -np.inf
