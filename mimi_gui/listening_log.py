@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mimi_gui.analysis import abx, journal, listening
-from mimi_gui.analysis.staircase import replay
+from mimi_gui.analysis import abx, journal, rating_session, ratings, staircase
 from mimi_gui.errors import MimiGuiError
 from mimi_gui.target import writing
 
@@ -22,8 +21,10 @@ def save_log(path: str | os.PathLike[str], log: Mapping[str, Any], *, overwrite:
     Raises:
         OutputError: it cannot be written or exists already.
     """
-    with writing(path, overwrite=overwrite) as partial:
-        partial.write_text(json.dumps(log, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    with writing(path, overwrite=overwrite) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(log, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())  # a running test's log: neither a crash nor a power cut takes what is in it
     return Path(path)
 
 
@@ -52,19 +53,15 @@ def verify_log(log: Mapping[str, Any]) -> list[str]:
     if log.get("kind") == "abx":
         return abx.verify_log(log)
     problems = journal.broken_links(log)
+    rules = {
+        "staircase": staircase.broken_rules,
+        "preference": ratings.broken_preference,
+        "mushra": rating_session.broken_rules,
+    }.get(str(log.get("kind")))
+    if rules is None:
+        return [*problems, f"this log is of the unknown kind {log.get('kind')!r}"]
     try:
-        if log.get("kind") == "staircase" and abs(replay(log).threshold - log["result"]["threshold"]) > 1e-9:
-            problems.append("the threshold does not follow from the answers")
-        if log.get("kind") == "preference":
-            counted = [entry["preferred"] for entry in log["trials"] if not entry["void"]]
-            first, second = counted.count(0), counted.count(1)
-            found = log["result"]
-            if (found["first"], found["second"], found["ties"]) != (first, second, counted.count(None)):
-                problems.append("the votes do not follow from the answers")
-            elif abs(found["p"] - listening.sign_test(first, second)) > 1e-9:
-                problems.append("the p does not follow from the votes")
-        if log.get("kind") == "mushra" and log["result"]["scores"] != {e["name"]: e["score"] for e in log["trials"]}:
-            problems.append("the scores do not follow from the ratings")
+        problems += rules(log)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         problems.append(f"the log lacks a field or has one of another type: {error}")
     return problems
@@ -84,6 +81,8 @@ def report_lines(log: Mapping[str, Any]) -> list[str]:
         lines.append("  " + _trial_line(entry) if isinstance(entry, dict) else "  (not a record)")
     result = log.get("result")
     if isinstance(result, dict):
+        if result.get("state") == "running":
+            lines.append("INTERRUPTED: the program ended while the test ran; this is what was answered until then.")
         lines.append(str(result.get("text") or json.dumps({k: v for k, v in result.items() if k != "hash"})))
     problems = verify_log(log)
     lines += [f"NOT VERIFIED: {problem}." for problem in problems]
@@ -94,7 +93,8 @@ def report_lines(log: Mapping[str, Any]) -> list[str]:
 
 def _trial_line(entry: Mapping[str, Any]) -> str:
     if "score" in entry:
-        return f"{entry.get('name')}: {entry['score']} ({entry.get('plays')} plays)"
+        number = f"round {entry['round']}, " if "round" in entry else ""
+        return f"{number}{entry.get('name')}: {entry['score']} ({entry.get('plays')} plays)"
     parts = [f"trial {entry['trial']}" if "trial" in entry else "trial"]
     if "level" in entry:
         parts.append(f"{entry['level']} codebooks")

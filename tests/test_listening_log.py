@@ -110,9 +110,8 @@ def test_a_setup_tells_what_was_played(tmp_path: Path) -> None:
     samples = np.array([0.5, -0.25], np.float64)
     digest = f"sha256:{hashlib.sha256(struct.pack('<2f', 0.5, -0.25)).hexdigest()}"
     assert sha256_of(samples) == digest
-    setup = ListeningSetup(
-        "a.wav", digest, "8 codebooks", digest, 48_000, 8, (0.0, -0.4), 0, False, (1.0, 2.5), "Headphones", 21.3
-    )
+    signals = ({"name": "a.wav", "sha256": digest}, {"name": "8 codebooks", "sha256": digest, "gain_db": -0.4})
+    setup = ListeningSetup(signals, 48_000, (1.0, 2.5), True, "Headphones", 21.3)
     session = ABXSession(setup.as_dict(), 10)
     session.stop()
     log = load_log(save_log(tmp_path / "log.json", session.log()))

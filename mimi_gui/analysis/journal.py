@@ -88,32 +88,33 @@ class ListeningSetup:
     """What a log must say about the sounds and how they were played; ``as_dict()`` is a session's ``setup``.
 
     Attributes:
-        reference, take: names of the two signals, with the hashes of what was played (:func:`sha256_of`).
-        source_sha256: of the file on disk, "" where there is none.
-        num_codebooks: of the take.
-        gains_db: of reference and take.
-        lag_samples: delay of the take that was measured; ``lag_corrected`` whether it was taken out.
-        loop_s: (start, end).
+        signals: one record each (name, sha256 of what was played, num_codebooks, gain_db, lag_samples,
+            lag_corrected ...), the reference first: :meth:`mimi_gui.analysis.stimuli.Stimulus.as_dict`.
+        sample_rate: of what was played, in Hz.
+        loop_s: (start, end) in the recording.
+        level_matched: whether all were played equally loud; False is "as decoded".
+        source, source_sha256: the file on disk; "" where there is none.
+        listener, notes: in the listener's own words, may be empty.
+        restarts: each press began at the loop's start, instead of going on at the same place.
     """
 
-    reference: str
-    reference_sha256: str
-    take: str
-    take_sha256: str
+    signals: tuple[Mapping[str, object], ...]
     sample_rate: int
-    num_codebooks: int
-    gains_db: tuple[float, float]
-    lag_samples: int
-    lag_corrected: bool
     loop_s: tuple[float, float]
+    level_matched: bool
     device: str
     latency_ms: float
+    volume: float = 1.0
+    restarts: bool = False
+    source: str = ""
     source_sha256: str = ""
     checkpoint: str = ""
+    listener: str = ""
+    notes: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """JSON-able."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value != ""}
 
 
 def sha256_of(samples: np.ndarray) -> str:

@@ -17,9 +17,10 @@ import scipy.signal
 import scipy.stats
 
 from mimi_gui.analysis import journal, listening
-from mimi_gui.analysis.abx import Draw
+from mimi_gui.analysis.blind import GAPS, BlindSession, Draw, broken_state
 
 MAX_TAKES = 8
+MIN_VOTES = 5
 ANCHOR_HZ = 3500.0
 REFERENCE = "hidden reference"
 ANCHOR = "3.5 kHz anchor"
@@ -39,22 +40,28 @@ class PreferenceResult:
     second: int
     ties: int
     p: float
+    stopped_early: bool = False
 
     @property
     def text(self) -> str:
         """A sentence for the listener."""
         votes = f"{self.first} for the first, {self.second} for the second, {self.ties} ties"
+        if self.stopped_early:
+            words = "Stopped early: the p does not count, since the end was not fixed beforehand."
+            return f"{votes}, p = {self.p:.4f}. {words}"
         if self.p > listening.ALPHA:
             return f"{votes}, p = {self.p:.4f}. No preference was shown."
         return f"{votes}, p = {self.p:.4f}. You preferred the {'first' if self.first > self.second else 'second'}."
 
 
-class PreferenceSession:
+class PreferenceSession(BlindSession):
     """Which sounds better, A or B, or neither? Sides are drawn anew each trial; their number is fixed.
 
     Raises:
         ValueError: not 5 to 25 trials.
     """
+
+    kind = "preference"
 
     def __init__(
         self,
@@ -64,34 +71,35 @@ class PreferenceSession:
         draw: Draw = secrets.randbelow,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not 5 <= num_trials <= listening.MAX_TRIALS:
-            raise ValueError(f"{num_trials} trials; expected 5 to {listening.MAX_TRIALS}")
-        self.setup, self.num_trials = dict(setup), num_trials
-        self._draw, self._clock = draw, clock
-        self._records: list[dict[str, object]] = []
+        if not MIN_VOTES <= num_trials <= listening.MAX_TRIALS:
+            raise ValueError(f"{num_trials} trials; expected {MIN_VOTES} to {listening.MAX_TRIALS}")
+        super().__init__(setup, num_trials, draw, clock)
         self._votes = [0, 0, 0]  # first, second, tie
-        self._started_s = clock()
         self._begin()
 
     @property
     def num_answered(self) -> int:
-        """Trials that count so far."""
         return sum(self._votes)
-
-    @property
-    def is_finished(self) -> bool:
-        """All planned trials are answered."""
-        return self.num_answered == self.num_trials
 
     @property
     def may_answer(self) -> bool:
         """Both were played in this trial."""
         return not self.is_finished and all(self._plays.values())
 
+    @property
+    def plays(self) -> Mapping[str, int]:
+        """How often each button was pressed in this trial."""
+        return dict(self._plays)
+
     def play(self, button: Literal["A", "B"]) -> int:
         """Count a press and return the take (0 or 1) to play."""
+        self._check_running()
         self._plays[button] += 1
         return self._at_a if button == "A" else 1 - self._at_a
+
+    def note_pause(self, seconds: float) -> None:
+        """Part of this trial was a pause."""
+        self._paused_s += seconds
 
     def answer(self, vote: Vote, underruns: int = 0) -> None:
         """Record a vote; with underruns the trial is void and repeated.
@@ -101,22 +109,21 @@ class PreferenceSession:
         """
         if not self.may_answer or vote not in ("A", "B", "tie"):
             raise ValueError("play A and B, then answer A, B or tie")
-        now = self._clock()
         take = None if vote == "tie" else self._at_a if vote == "A" else 1 - self._at_a
-        self._records.append(
-            {
-                "take_at_a": self._at_a,
-                "answer": vote,
-                "preferred": take,
-                "plays": dict(self._plays),
-                "seconds": round(now - self._since_s, 3),
-                "underruns": underruns,
-                "void": "the sound had gaps" if underruns else "",
-            }
-        )
+        self._close_trial(vote, take, GAPS if underruns else "", underruns)
         if not underruns:
             self._votes[2 if take is None else take] += 1
-        self._begin()
+
+    def void(self, reason: str) -> None:
+        """Repeat the trial with a new draw, e.g. because the device was unplugged.
+
+        Raises:
+            ValueError: no reason, or the session is finished.
+        """
+        self._check_running()
+        if not reason:
+            raise ValueError("a void trial needs its reason")
+        self._close_trial(None, None, reason, 0)
 
     def result(self) -> PreferenceResult:
         """The votes.
@@ -126,32 +133,68 @@ class PreferenceSession:
         """
         if not self.is_finished:
             raise ValueError("the votes are hidden until the last trial")
-        first, second, ties = self._votes
-        return PreferenceResult(first, second, ties, listening.sign_test(first, second))
+        return self._result()
 
-    def log(self) -> dict[str, Any]:
-        """Everything, as a JSON-able journal. Raises as :meth:`result`."""
-        found = self.result()
-        outcome = {
-            "first": found.first,
-            "second": found.second,
-            "ties": found.ties,
-            "p": found.p,
-            "text": found.text,
-        }
-        return journal.write(
-            "preference",
-            self.setup,
-            self._records,
-            outcome,
-            planned_trials=self.num_trials,
-            started=journal.iso_time(self._started_s),
+    def _result(self) -> PreferenceResult:
+        first, second, ties = self._votes
+        p = listening.sign_test(first, second)
+        return PreferenceResult(first, second, ties, p, self.num_answered < self.num_trials)
+
+    def _outcome(self) -> dict[str, object]:
+        found = self._result()
+        return {"first": found.first, "second": found.second, "ties": found.ties, "p": found.p, "text": found.text}
+
+    def _close_trial(self, vote: str | None, take: int | None, void: str, underruns: int) -> None:
+        now = self._clock()
+        self._records.append(
+            {
+                "take_at_a": self._at_a,
+                "answer": vote,
+                "preferred": take,
+                "plays": dict(self._plays),
+                "started": journal.iso_time(self._since_s),
+                "seconds": round(now - self._since_s, 3),
+                "paused_seconds": round(self._paused_s, 3),
+                "underruns": underruns,
+                "void": void,
+            }
         )
+        self._begin()
 
     def _begin(self) -> None:
         self._at_a = self._draw(2)
         self._plays = {"A": 0, "B": 0}
         self._since_s = self._clock()
+        self._paused_s = 0.0
+
+
+def broken_preference(log: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a preference log beside its hashes, in words.
+
+    Raises:
+        KeyError, TypeError, ValueError: not a preference log.
+    """
+    problems, votes = [], [0, 0, 0]
+    for i, entry in enumerate(log["trials"], 1):
+        if entry["void"]:
+            continue
+        side, at_a = entry["answer"], entry["take_at_a"]
+        take = None if side == "tie" else at_a if side == "A" else 1 - at_a
+        if side not in ("A", "B", "tie"):
+            problems.append(f"entry {i} counts without an answer")
+        elif take != entry["preferred"]:
+            problems.append(f"entry {i} prefers another take than its answer says")
+        if not all(entry["plays"].values()):
+            problems.append(f"entry {i} was answered before A and B were played")
+        if entry["underruns"]:
+            problems.append(f"entry {i} counts although {GAPS}")
+        votes[2 if take is None else take] += 1
+    found = log["result"]
+    if [found["first"], found["second"], found["ties"]] != votes:
+        problems.append("the votes do not follow from the answers")
+    elif abs(found["p"] - listening.sign_test(votes[0], votes[1])) > 1e-9:
+        problems.append("the p does not follow from the votes")
+    return problems + broken_state(log, sum(votes))
 
 
 class RatingPage:
@@ -199,6 +242,21 @@ class RatingPage:
             raise ValueError("listen before rating")
         self._scores[button] = int(score)
 
+    def withdraw(self, button: int) -> None:
+        """The sound had a gap: what was said of it does not count, it is to be heard and rated again."""
+        self._scores[button] = None
+        self._plays[button] = 0
+
+    @property
+    def plays(self) -> tuple[int, ...]:
+        """How often each stimulus was played."""
+        return tuple(self._plays)
+
+    @property
+    def given(self) -> tuple[int | None, ...]:
+        """The score of each button so far, None where it has none; says nothing of what is behind it."""
+        return tuple(self._scores)
+
     @property
     def is_complete(self) -> bool:
         """Each stimulus was rated."""
@@ -215,14 +273,17 @@ class RatingPage:
             raise ValueError("the scores are hidden until each is rated")
         return found
 
-    def log(self) -> dict[str, Any]:
-        """Everything, as a JSON-able journal. Raises as :meth:`scores`."""
+    def entries(self) -> list[dict[str, object]]:
+        """One log entry per button. Raises as :meth:`scores`."""
         scores = self.scores()
-        entries = [
+        return [
             {"button": i, "name": name, "score": scores[name], "plays": self._plays[i]}
             for i, name in enumerate(self._order)
         ]
-        return journal.write("mushra", self.setup, entries, {"scores": scores})
+
+    def log(self) -> dict[str, Any]:
+        """Everything, as a JSON-able journal. Raises as :meth:`scores`."""
+        return journal.write("mushra", self.setup, self.entries(), {"scores": self.scores()})
 
 
 def is_screened_out(reference_scores: Sequence[int]) -> bool:

@@ -20,11 +20,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mimi_gui.analysis import journal
-from mimi_gui.analysis.abx import BlindTrial, Button, Draw
+from mimi_gui.analysis.blind import GAPS, BlindTrial, Draw, XSession, broken_state, broken_trial
 
 DEFAULT_LEVELS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 DEFAULT_TRIALS = 40
+MIN_TRIALS, MAX_TRIALS = 20, 100
 _LAPSE = 0.04  # even the obvious is answered wrong now and then
 _SLOPES = np.array([2.0, 4.0, 8.0])
 
@@ -114,11 +114,13 @@ class Staircase:
         return StaircaseResult(middle, (low, high), above[0] if above else None, self.num_trials)
 
 
-class StaircaseSession:
+class StaircaseSession(XSession):
     """Blind trials along a staircase; signal 0 is the reference, 1 the take with :attr:`level` codebooks.
 
     Args: as :class:`~mimi_gui.analysis.abx.ABXSession`; ``num_trials`` is fixed beforehand (20 to 100).
     """
+
+    kind = "staircase"
 
     def __init__(
         self,
@@ -129,36 +131,15 @@ class StaircaseSession:
         draw: Draw = secrets.randbelow,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not 20 <= num_trials <= 100:
-            raise ValueError(f"{num_trials} trials; expected 20 to 100")
-        self.setup = dict(setup)
-        self.num_trials = num_trials
+        if not MIN_TRIALS <= num_trials <= MAX_TRIALS:
+            raise ValueError(f"{num_trials} trials; expected {MIN_TRIALS} to {MAX_TRIALS}")
+        super().__init__(setup, num_trials, draw, clock)
         self.staircase = Staircase(levels)
-        self._draw, self._clock = draw, clock
-        self._records: list[dict[str, object]] = []
-        self._stopped_early = False
-        self._started_s = clock()
         self._begin()
 
     @property
     def num_answered(self) -> int:
-        """Trials that count so far."""
         return self.staircase.num_trials
-
-    @property
-    def is_finished(self) -> bool:
-        """All planned trials are answered, or the listener stopped."""
-        return self.num_answered == self.num_trials or self._stopped_early
-
-    @property
-    def may_answer(self) -> bool:
-        """The session runs and A, B and X were each played in this trial."""
-        return not self.is_finished and self._trial.may_answer
-
-    def play(self, button: Button) -> int:
-        """Count a press and return 0 for the reference, 1 for the take with :attr:`level` codebooks."""
-        self._check_running()
-        return self._trial.play(button)
 
     def answer(self, choice: Literal["A", "B"], underruns: int = 0) -> None:
         """X is ``choice``; with underruns the trial is void and repeated at the same level.
@@ -166,21 +147,8 @@ class StaircaseSession:
         Raises:
             ValueError: not all of A, B and X were played, or the session is finished.
         """
-        self._check_running()
-        if choice not in ("A", "B") or not self._trial.may_answer:
-            raise ValueError("play A, B and X, then answer A or B")
-        now = self._clock()
-        void = "the sound had gaps" if underruns else ""
-        self._records.append(self._trial.record(choice, now, void=void, level=self.level, underruns=underruns))
-        if void:
-            self._trial = BlindTrial.drawn(self._draw, now)
-            return
-        self.staircase.record(self.level, self._trial.is_correct(choice))
-        self._begin()
-
-    def stop(self) -> None:
-        """Give up; the result rests on fewer trials and says so."""
-        self._stopped_early = self._stopped_early or self.num_answered < self.num_trials
+        self._check_answer(choice)
+        self._close_trial(choice, void=GAPS if underruns else "", underruns=underruns)
 
     def result(self) -> StaircaseResult:
         """The outcome.
@@ -192,35 +160,35 @@ class StaircaseSession:
             raise ValueError("the result is hidden until the last trial")
         return self.staircase.result()
 
-    def log(self) -> dict[str, Any]:
-        """Everything, as a JSON-able journal. Raises as :meth:`result`."""
-        found = self.result()
-        outcome = {
+    def _outcome(self) -> dict[str, object]:
+        found = self.staircase.result()
+        return {
             "threshold": found.threshold,
             "interval_low": found.interval[0],
             "interval_high": found.interval[1],
             "smallest_not_told": found.smallest_not_told,
             "answered": found.num_trials,
-            "stopped_early": self._stopped_early,
             "text": found.text,
         }
-        return journal.write(
-            "staircase",
-            self.setup,
-            self._records,
-            outcome,
-            levels=list(self.staircase.levels),
-            planned_trials=self.num_trials,
-            started=journal.iso_time(self._started_s),
+
+    def _header(self) -> dict[str, object]:
+        return {"levels": list(self.staircase.levels)}
+
+    def _close_trial(self, answer: str | None, *, void: str = "", underruns: int = 0) -> None:
+        now = self._clock()
+        number = self.num_answered + 1
+        self._records.append(
+            self._trial.record(answer, now, void=void, trial=number, level=self.level, underruns=underruns)
         )
+        if void:
+            self._trial = BlindTrial.drawn(self._draw, now)
+        else:
+            self.staircase.record(self.level, self._trial.is_correct("A" if answer == "A" else "B"))
+            self._begin()
 
     def _begin(self) -> None:
         self.level = self.staircase.next_level()
         self._trial = BlindTrial.drawn(self._draw, self._clock())
-
-    def _check_running(self) -> None:
-        if self.is_finished:
-            raise ValueError("the session is finished")
 
 
 def replay(log: Mapping[str, Any]) -> StaircaseResult:
@@ -235,3 +203,21 @@ def replay(log: Mapping[str, Any]) -> StaircaseResult:
             trial = BlindTrial(entry["signal_at_a"], entry["signal_at_x"], math.nan)
             staircase.record(entry["level"], trial.is_correct(entry["answer"]))
     return staircase.result()
+
+
+def broken_rules(log: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a staircase log beside its hashes, in words.
+
+    Raises:
+        KeyError, TypeError, ValueError: not a staircase log.
+    """
+    problems, answered = [], 0
+    for i, entry in enumerate(log["trials"], 1):
+        problems += broken_trial(i, entry)
+        answered += not entry["void"]
+    found, result = replay(log), log["result"]
+    if abs(found.threshold - result["threshold"]) > 1e-9:
+        problems.append("the threshold does not follow from the answers")
+    if found.smallest_not_told != result["smallest_not_told"] or result["answered"] != answered:
+        problems.append("the smallest number of codebooks does not follow from the answers")
+    return problems + broken_state(log, answered)
