@@ -8,11 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QFileDialog, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from mimi_gui.codec import MimiCodec
+from mimi_gui.ui import panels as panels_module
 from mimi_gui.ui import transport
+from mimi_gui.ui.actions import SPECS
+from mimi_gui.ui.ladder_panel import LadderPanel
+from mimi_gui.ui.mixer_panel import MixerPanel
+from mimi_gui.ui.moments_panel import MomentsPanel
+from mimi_gui.ui.numbers_panel import NumbersPanel
+from mimi_gui.ui.panels import KINDS
 from tests.test_main_window import House
 
 
@@ -37,11 +44,11 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
-def show(house: House, key: str) -> None:
+def show(house: House, key: str) -> QWidget:
     panels = house.window.panels
-    panels.docks[key].show()
-    panels.docks[key].raise_()
-    house.until(lambda: getattr(panels, key, None) is not None or key in panels._built)
+    panels.show(key)
+    house.until(lambda: key in panels.widgets)
+    return panels.widgets[key]
 
 
 def test_the_numbers_are_those_of_the_library(
@@ -50,45 +57,45 @@ def test_the_numbers_are_those_of_the_library(
     from mimi_gui.analysis.metrics import measure
 
     house.open(clip)
-    show(house, "numbers")
-    panels = house.window.panels
-    assert panels.numbers is not None
+    panel = show(house, "numbers")
+    assert isinstance(panel, NumbersPanel)
+    comparison = house.window.panels.comparison
     house.window.transport.set_loop((0.5, 1.5))
-    panels.numbers.measure_requested.emit()
-    house.until(lambda: panels._numbers is not None)
+    panel.measure_requested.emit()
+    house.until(lambda: comparison.numbers is not None)
     document = house.window.session.document
     assert document.recording is not None
     assert document.sound is not None
-    assert panels._numbers is not None
+    assert comparison.numbers is not None
     expected = measure(document.recording.waveform.samples, document.sound, 24_000, document.codes)
-    assert [r.value for r in panels._numbers.whole] == pytest.approx([r.value for r in expected], nan_ok=True)
-    assert panels._numbers.span == pytest.approx((0.5, 1.5), abs=0.01)
-    assert "SI-SDR" in panels.numbers.as_text()
+    assert [r.value for r in comparison.numbers.whole] == pytest.approx([r.value for r in expected], nan_ok=True)
+    assert comparison.numbers.span == pytest.approx((0.5, 1.5), abs=0.01)
+    assert "SI-SDR" in panel.as_text()
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "n.json"), ""))
-    panels.numbers.save_requested.emit()
+    panel.save_requested.emit()
     house.until(lambda: (tmp_path / "n.json").exists())
     rows = json.loads((tmp_path / "n.json").read_text())
     assert {row["key"] for row in rows} >= {"si_sdr", "bitrate"}
     house.window.session.set_num_codebooks(4)  # the old numbers no longer hold
-    house.until(lambda: panels._numbers is None)
+    house.until(lambda: comparison.numbers is None)
 
 
 def test_the_worst_moments_loop_in_a_b(house: House, clip: Path) -> None:
     from mimi_gui.analysis.error_strip import error_strip, worst_moments
 
     house.open(clip)
-    show(house, "moments")
-    panels = house.window.panels
-    house.until(lambda: panels._errors is not None)
+    panel = show(house, "moments")
+    assert isinstance(panel, MomentsPanel)
+    comparison = house.window.panels.comparison
+    house.until(lambda: comparison.errors is not None)
     document = house.window.session.document
     assert document.recording is not None
     assert document.sound is not None
-    assert panels._errors is not None
+    assert comparison.errors is not None
     strip = error_strip(document.recording.waveform.samples, document.sound, 24_000, 1920)
-    np.testing.assert_array_equal(panels._errors.strip.values, strip.values)
+    np.testing.assert_array_equal(comparison.errors.strip.values, strip.values)
     worst = worst_moments(strip)[0]
-    assert panels.moments is not None
-    panels.moments.next()
+    panel.next()
     assert house.window.transport.loop == pytest.approx((worst.start_s, worst.end_s), abs=0.02)
     assert house.window.transport.player.is_playing
 
@@ -100,38 +107,38 @@ def test_the_ladder_climbs_every_rung_and_a_click_is_heard(house: House, clip: P
     house.window.session.save_codes(clip.with_suffix(".npz"))  # eight rungs are enough
     house.until(lambda: clip.with_suffix(".npz").exists())
     house.open(clip.with_suffix(".npz"))
-    show(house, "ladder")
-    panels = house.window.panels
-    assert panels.ladder is not None
-    panels.ladder.start_requested.emit()
-    ladder = lambda: panels.comparison._ladder  # noqa: E731
+    panel = show(house, "ladder")
+    assert isinstance(panel, LadderPanel)
+    panel.start_requested.emit()
+    ladder = lambda: house.window.panels.comparison.ladder  # noqa: E731
     house.until(lambda: ladder() is not None and len(ladder().rungs) == 8)  # type: ignore[union-attr]
     assert [rung.num_codebooks for rung in ladder().rungs] == list(range(1, 9))  # type: ignore[union-attr]
-    panels.ladder.num_codebooks_requested.emit(3)
+    panel.num_codebooks_requested.emit(3)
     house.until(lambda: house.window.session.document.sounding == 3)
 
 
 def test_a_mix_is_decoded_and_a_take_is_compared_with_it(house: House, clip: Path, tiny_codec: MimiCodec) -> None:
     house.open(clip)
     session, window = house.window.session, house.window
-    show(house, "mixer")
-    assert window.panels.mixer is not None
+    panel = show(house, "mixer")
+    assert isinstance(panel, MixerPanel)
     first = np.array(session.document.sound)
-    window.panels.mixer.pin_requested.emit()
+    panel.pin_requested.emit()
     assert window.transport.take is not None
     np.testing.assert_array_equal(window.transport.take.samples, first)
-    window.panels.mixer.mix_changed.emit((0, 3, 31))
+    panel.mix_changed.emit((0, 3, 31))
     house.until(lambda: session.document.codebooks == (0, 3, 31) and session.document.is_complete)
     assert session.document.codes is not None
     expected = tiny_codec.decode(session.document.codes, codebooks=[0, 3, 31])
+    assert session.document.sound is not None
     np.testing.assert_allclose(session.document.sound, expected, atol=1e-5)
-    window.panels.mixer.mix_changed.emit(())
+    panel.mix_changed.emit(())
     house.until(lambda: session.document.codebooks == () and session.document.is_complete)
     assert session.document.sound is not None
     assert not session.document.sound.any()
     session.set_num_codebooks(32)
     house.until(lambda: session.document.sounding == 32 and session.document.is_complete)
-    assert len(window.panels.mixer.active) == 32
+    assert len(panel.active) == 32
     window.commands.unpin()
     assert window.transport.take is None
 
@@ -150,10 +157,57 @@ def test_every_view_of_the_menu_appears_and_goes(house: House, clip: Path, key: 
     assert not house.window.panels.lanes.is_shown(key)
 
 
-def test_panels_are_remembered(house: House, clip: Path) -> None:
+def test_panels_and_views_are_remembered(
+    qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    first = House(qtbot, tmp_path, str(tiny_checkpoint))
+    show(first, "mixer")
+    first.window.panels.switches.actions["error"].trigger()
+    first.close()
+    again = House(qtbot, tmp_path, str(tiny_checkpoint))
+    try:
+        again.window.start([])
+        assert again.window.panels.docks["mixer"].isVisible()
+        again.until(lambda: "mixer" in again.window.panels.widgets)
+        assert not again.window.panels.docks["numbers"].isVisible()
+        assert again.window.panels.switches.actions["error"].isChecked()
+        again.open(clip)
+        again.until(lambda: again.window.panels.lanes.is_shown("error"))
+        assert not again.window.panels.lanes.is_shown("difference")
+    finally:
+        again.close()
+
+
+def test_a_view_that_is_switched_off_again_at_once_never_appears(house: House, clip: Path) -> None:
+    action = house.window.panels.switches.actions["difference"]
     house.open(clip)
-    show(house, "mixer")
-    state = house.window.saveState()
-    house.window.panels.docks["mixer"].hide()
-    house.window.restoreState(state)
-    assert house.window.panels.docks["mixer"].isVisible()
+    action.trigger()
+    action.trigger()
+    house.until(lambda: house.window.panels.switches._is_ready)
+    assert not house.window.panels.lanes.is_shown("difference")
+    assert house.settings.value.lanes == ()
+
+
+def test_every_panel_has_its_own_key_a_group_and_a_tip(house: House) -> None:
+    keys = [kind.shortcut for kind in KINDS] + [key for spec in SPECS for key in spec.keys]
+    keys += [action.shortcut().toString() for action in house.window.panels.switches.actions.values()]
+    keys = [key for key in keys if key]
+    assert len(keys) == len(set(keys))
+    menu = house.window.actions_by_name.menus["panels"]
+    texts = [action.text() for action in menu.actions()]
+    for kind in KINDS:
+        action = next(a for a in menu.actions() if a.text() == kind.title)
+        assert kind.tip in action.toolTip()
+        assert kind.group in texts
+        assert (Path(panels_module.__file__).parent / f"{kind.key}_panel.py").is_file()
+
+
+def test_panels_follow_the_theme(house: House) -> None:
+    panel = show(house, "ladder")
+    assert isinstance(panel, LadderPanel)
+    before = panel.chart.theme
+    house.themes.set_choice("light")
+    assert panel.chart.theme is not before
+    assert house.window.panels.context.theme is panel.chart.theme
+    assert not isinstance(house.window.panels.docks["ladder"].widget(), QLabel)

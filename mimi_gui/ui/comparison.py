@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 
 class Comparison(QObject):
-    """See the module's docstring. What is wanted stays wanted: it is made again for each new reconstruction."""
+    """See the module's docstring. What is wanted stays wanted: it is made again for each new reconstruction.
+
+    Attributes:
+        errors, numbers, ladder: what holds now, or None; for those who come after it was told.
+    """
 
     sounds_changed = Signal(object, object, object)  # a, b: float32 [T] or None; sample rate
     difference_changed = Signal(object)  # Envelope or None
@@ -49,7 +53,9 @@ class Comparison(QObject):
         self._wants: set[str] = set()  # "difference", "errors"
         self._metric = "log_mel"
         self._jobs: dict[str, int] = {}
-        self._ladder: Ladder | None = None
+        self.errors: Errors | None = None
+        self.numbers: Numbers | None = None
+        self.ladder: Ladder | None = None
         self._rungs: list[int] = []
         self._num_rungs = 0
         session.source_changed.connect(self._forget)
@@ -101,7 +107,7 @@ class Comparison(QObject):
         codes = self._session.document.codes
         if self._pair is None or codes is None:
             return
-        self._ladder = Ladder()
+        self.ladder = Ladder()
         self._rungs = halving_order(range(1, codes.num_codebooks + 1))
         self._num_rungs = len(self._rungs)
         self._next_rung()
@@ -121,7 +127,7 @@ class Comparison(QObject):
 
     def _tell_ladder(self) -> None:
         total = self._num_rungs if self._rungs else 0
-        self.ladder_changed.emit(self._ladder, total - len(self._rungs), total)
+        self.ladder_changed.emit(self.ladder, total - len(self._rungs), total)
 
     # The session's facts
 
@@ -139,12 +145,13 @@ class Comparison(QObject):
         a = document.recording.waveform.samples if document.recording is not None else None
         self.sounds_changed.emit(a, None, document.info.sample_rate)
         self.difference_changed.emit(None)
+        self.errors = self.numbers = None
         self.errors_changed.emit(None)
         self.numbers_changed.emit(None)
 
     @Slot()
     def _forget_ladder(self) -> None:
-        self._rungs, self._ladder, self._num_rungs = [], None, 0
+        self._rungs, self.ladder, self._num_rungs = [], None, 0
         self._cancel("rung")
         self._tell_ladder()
 
@@ -192,8 +199,10 @@ class Comparison(QObject):
         if isinstance(result, Envelope):
             self.difference_changed.emit(result)
         elif isinstance(result, Errors):
+            self.errors = result
             self.errors_changed.emit(result)
         elif isinstance(result, Numbers):
+            self.numbers = result
             self.measuring_changed.emit(False)
             self.numbers_changed.emit(result)
         elif isinstance(result, np.ndarray):
@@ -202,8 +211,8 @@ class Comparison(QObject):
                 info = self._session.document.info
                 a, b = pair[0], result[: len(pair[0])]
                 self._submit("rung", self._measuring, MeasureRung(a, b, info, self._rungs[0]))
-        elif role == "rung" and self._ladder is not None and self._rungs:
-            self._ladder = self._ladder.with_rung(result)  # pyright: ignore[reportArgumentType] - a Rung
+        elif role == "rung" and self.ladder is not None and self._rungs:
+            self.ladder = self.ladder.with_rung(result)  # pyright: ignore[reportArgumentType] - a Rung
             self._rungs.pop(0)
             self._next_rung()
 

@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
 import mimi_gui
 from mimi_gui.resources import resource_path
 from mimi_gui.ui.actions import MENUS, POINTER_KEYS, SEPARATOR, SPECS, plain
+from mimi_gui.ui.panels import KINDS
 
 
 class _Reader(QDialog):
@@ -46,29 +47,33 @@ class _Reader(QDialog):
 
 def keys_page(key_color: str, faint_color: str) -> str:
     """The list of all keys as HTML, two columns of menus, made from the table of actions."""
-    blocks = []
+
+
+    def native(keys: tuple[str, ...]) -> str:
+        return ", ".join(QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText) for key in keys)
+
+    tables: dict[str, list[tuple[str, str]]] = {}
     for menu in MENUS:
-        rows = [
-            (", ".join(QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText) for key in spec.keys), spec)
+        tables[menu] = [
+            (native(spec.keys), plain(spec.text))
             for spec in SPECS
             if spec.menu == menu and spec.keys and spec.name != SEPARATOR
         ]
+    tables["Panels"] = [(native((kind.shortcut,)), kind.title) for kind in KINDS if kind.shortcut]
+    tables["Pointer, over the views"] = list(POINTER_KEYS)
+    blocks: dict[str, str] = {}
+    for title, rows in tables.items():
         lines = "".join(
             f"<tr><td style='padding:2px 14px 2px 0; white-space:nowrap; color:{key_color}'><b>{html.escape(keys)}"
-            f"</b></td><td style='padding:2px 0'>{html.escape(plain(spec.text))}</td></tr>"
-            for keys, spec in rows
+            f"</b></td><td style='padding:2px 0'>{html.escape(words)}</td></tr>"
+            for keys, words in rows
         )
-        blocks.append(f"<h3>{menu}</h3><table cellspacing=0>{lines}</table>")
-    lines = "".join(
-        f"<tr><td style='padding:2px 14px 2px 0; white-space:nowrap; color:{key_color}'><b>{html.escape(gesture)}</b>"
-        f"</td><td style='padding:2px 0'>{html.escape(words)}</td></tr>"
-        for gesture, words in POINTER_KEYS
-    )
-    blocks.append(f"<h3>Pointer, over the views</h3><table cellspacing=0>{lines}</table>")
-    file, edit, view, playback, codec, help_, pointer = blocks
+        blocks[title] = f"<h3>{title}</h3><table cellspacing=0>{lines}</table>"
+    left = "".join(blocks[menu] for menu in ("Playback", "Codec") if menu in blocks)
+    right = "".join(block for menu, block in blocks.items() if menu not in ("Playback", "Codec"))
     return (
-        f"<table width='100%'><tr><td width='50%' valign='top' style='padding-right:22px'>{playback}{codec}</td>"
-        f"<td valign='top'>{file}{edit}{view}{help_}{pointer}</td></tr></table>"
+        f"<table width='100%'><tr><td width='50%' valign='top' style='padding-right:22px'>{left}</td>"
+        f"<td valign='top'>{right}</td></tr></table>"
         f"<p style='color:{faint_color}'>1 to 6 choose 1, 2, 4, 8, 16 or 32 codebooks.</p>"
     )
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QPointF, QRect, QRectF, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from mimi_gui.analysis.ladder import Ladder
 from mimi_gui.analysis.metrics import METRICS
 from mimi_gui.ui.theme import Theme, figures_font
+
+if TYPE_CHECKING:
+    from mimi_gui.ui.panel_context import PanelContext
 
 _LEFT_PX, _RIGHT_PX, _TOP_PX, _BOTTOM_PX = 58, 18, 14, 40
 _REACH_PX = 24  # a click takes the nearest point this close, sideways
@@ -321,3 +325,30 @@ class LadderPanel(QWidget):
                 else f"Knee at {self.chart.words(knee)}: further codebooks buy less each."
             )
         self._words.setText(words)
+
+
+class _Binding(QObject):
+    """The panel's ties to the comparison that climbs, and to the session that decodes what is clicked."""
+
+    def __init__(self, panel: LadderPanel, context: PanelContext) -> None:
+        super().__init__(panel)
+        self._panel = panel
+        session, comparison = context.session, context.comparison
+        panel.num_codebooks_requested.connect(session.set_num_codebooks)
+        panel.start_requested.connect(comparison.climb)
+        panel.cancel_requested.connect(comparison.cancel_climbing)
+        session.num_codebooks_changed.connect(panel.set_num_codebooks)
+        comparison.ladder_changed.connect(self._show)
+        panel.set_num_codebooks(session.num_codebooks)
+        self._show(comparison.ladder, 0, 0)
+
+    @Slot(object, object, object)
+    def _show(self, ladder: Ladder | None, done: int, total: int) -> None:
+        self._panel.set_ladder(ladder or Ladder(), done, total)
+
+
+def build(context: PanelContext) -> LadderPanel:
+    """The panel of one window, see :mod:`mimi_gui.ui.panels`."""
+    panel = LadderPanel(context.theme)
+    _Binding(panel, context)
+    return panel

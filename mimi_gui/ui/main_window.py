@@ -70,8 +70,9 @@ class MainWindow(QMainWindow):
         self._recordings_dock = self._add_dock("recordings", "Recordings", self.recordings)
         self._recordings_dock.hide()
         self.panels = Panels(
-            self, self.session, self.transport, self.workspace, settings, self.codec_thread, self.measure_thread
-        )
+            self, self.session, self.transport, self.workspace, settings,
+            self.codec_thread, self.files_thread, self.measure_thread,
+        )  # fmt: skip
         self.commands = Commands(
             self, self.session, self.transport, self.workspace.wall, settings, themes, log_file
         )

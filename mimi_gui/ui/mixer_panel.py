@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtCore import QObject, QRectF, Qt, Signal, Slot
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QHBoxLayout,
@@ -19,6 +20,9 @@ from PySide6.QtWidgets import (
 )
 
 from mimi_gui.ui.theme import Theme, figures_font
+
+if TYPE_CHECKING:
+    from mimi_gui.ui.panel_context import PanelContext
 
 _SEMANTIC_TIP = (
     "Codebook 0 is semantic: it was trained to carry what is said, and stands beside the others, not below them\n"
@@ -226,3 +230,33 @@ class MixerPanel(QWidget):
         if self._measure:
             words += f"   ·   bars: {self._measure}"
         self._words.setText(words)
+
+
+class _Binding(QObject):
+    """The panel's ties to the session that decodes the mix."""
+
+    def __init__(self, panel: MixerPanel, context: PanelContext) -> None:
+        super().__init__(panel)
+        self._panel, self._session = panel, context.session
+        panel.mix_changed.connect(context.session.set_mix)
+        panel.pin_requested.connect(context.transport.pin)
+        context.session.codes_changed.connect(self._show_strips)
+        context.session.num_codebooks_changed.connect(self._show_active)
+        self._show_strips()
+
+    @Slot()
+    def _show_strips(self) -> None:
+        info = self._session.document.info
+        self._panel.set_num_codebooks(self._session.max_codebooks, info.num_semantic_codebooks)
+        self._show_active()
+
+    @Slot()
+    def _show_active(self) -> None:
+        self._panel.set_active(self._session.wanted)
+
+
+def build(context: PanelContext) -> MixerPanel:
+    """The panel of one window, see :mod:`mimi_gui.ui.panels`."""
+    panel = MixerPanel(context.theme)
+    _Binding(panel, context)
+    return panel

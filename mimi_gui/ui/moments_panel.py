@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtWidgets import (
     QComboBox,
     QHBoxLayout,
@@ -18,8 +19,12 @@ from PySide6.QtWidgets import (
 )
 
 from mimi_gui.analysis.error_strip import STRIP_METRICS, ErrorStrip, Moment
+from mimi_gui.ui.analysis_jobs import Errors
 from mimi_gui.ui.theme import figures_font
 from mimi_gui.ui.time_axis import format_time
+
+if TYPE_CHECKING:
+    from mimi_gui.ui.panel_context import PanelContext
 
 
 class MomentsPanel(QWidget):
@@ -122,3 +127,31 @@ class MomentsPanel(QWidget):
 
     def _metric_chosen(self) -> None:
         self.metric_requested.emit(self._metric.currentData())
+
+
+class _Binding(QObject):
+    """The panel's ties to the comparison whose errors it lists."""
+
+    def __init__(self, panel: MomentsPanel, context: PanelContext) -> None:
+        super().__init__(panel)
+        self._panel = panel
+        comparison = context.comparison
+        panel.moment_requested.connect(context.transport.play_loop)
+        panel.metric_requested.connect(comparison.set_metric)
+        comparison.errors_changed.connect(self._show)
+        self._show(comparison.errors)
+        comparison.want("errors")
+
+    @Slot(object)
+    def _show(self, errors: Errors | None) -> None:
+        if errors is None:
+            self._panel.set_moments(None, ())
+        else:
+            self._panel.set_moments(errors.strip, errors.moments)
+
+
+def build(context: PanelContext) -> MomentsPanel:
+    """The panel of one window, see :mod:`mimi_gui.ui.panels`."""
+    panel = MomentsPanel()
+    _Binding(panel, context)
+    return panel

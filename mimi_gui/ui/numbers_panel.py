@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QFont, QGuiApplication
 from PySide6.QtWidgets import (
+    QFileDialog,
     QHBoxLayout,
     QHeaderView,
     QLabel,
@@ -19,8 +23,13 @@ from PySide6.QtWidgets import (
 )
 
 from mimi_gui.analysis.metrics import GROUPS, MetricResult
+from mimi_gui.analysis.number_table import csv_table
+from mimi_gui.ui.analysis_jobs import Numbers, SaveText
 from mimi_gui.ui.theme import Theme, figures_font
 from mimi_gui.ui.time_axis import format_time
+
+if TYPE_CHECKING:
+    from mimi_gui.ui.panel_context import PanelContext
 
 _WAYS = {"higher": "higher is closer", "lower": "lower is closer", "neither": ""}
 
@@ -173,3 +182,50 @@ class NumbersPanel(QWidget):
             row.setToolTip(column, "\n".join(note for note in notes if note))
             if found.value is None:
                 row.setForeground(column, self._theme.color("text_faint"))
+
+
+class _Binding(QObject):
+    """The panel's ties to the comparison that it shows."""
+
+    def __init__(self, panel: NumbersPanel, context: PanelContext) -> None:
+        super().__init__(panel)
+        self._panel, self._context = panel, context
+        comparison = context.comparison
+        panel.measure_requested.connect(self._measure)
+        panel.cancel_requested.connect(comparison.cancel_measuring)
+        panel.save_requested.connect(self._save)
+        comparison.numbers_changed.connect(self._show)
+        comparison.measuring_changed.connect(panel.set_running)
+        self._show(comparison.numbers)
+
+    @Slot(object)
+    def _show(self, numbers: Numbers | None) -> None:
+        found = numbers or Numbers(())
+        self._panel.set_results(found.whole, found.selection, found.span)
+
+    @Slot()
+    def _measure(self) -> None:
+        transport = self._context.transport
+        self._context.comparison.measure(transport.loop if transport.loops else None)
+
+    @Slot()
+    def _save(self) -> None:
+        numbers = self._context.comparison.numbers
+        if numbers is None:
+            return
+        folder = Path(self._context.settings.value.save_folder or ".")
+        text, _ = QFileDialog.getSaveFileName(
+            self._panel, "Save the numbers", str(folder / "numbers.csv"), "CSV (*.csv);;JSON (*.json)"
+        )
+        if not text:
+            return
+        rows = [result.as_dict() for result in numbers.whole]
+        table = json.dumps(rows, indent=1) if text.endswith(".json") else csv_table(numbers.whole)
+        self._context.measuring.submit(SaveText(Path(text), table, overwrite=True))  # the dialog has asked
+
+
+def build(context: PanelContext) -> NumbersPanel:
+    """The panel of one window, see :mod:`mimi_gui.ui.panels`."""
+    panel = NumbersPanel(context.theme)
+    _Binding(panel, context)
+    return panel

@@ -36,6 +36,7 @@ class Settings:
     recent_files: tuple[str, ...] = ()
     geometry: bytes = b""
     window_state: bytes = b""
+    lanes: tuple[str, ...] = ()  # optional views that are shown
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {

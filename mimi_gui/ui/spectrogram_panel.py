@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QComboBox, QFormLayout, QPushButton, QSpinBox, QWidget
 
 from mimi_gui.analysis.spectrogram import SpectrogramSettings
 from mimi_gui.ui.theme import COLOR_MAPS
+
+if TYPE_CHECKING:
+    from mimi_gui.ui.panel_context import PanelContext
 
 _WINDOW_SAMPLES = (256, 512, 1024, 2048, 4096)
 _HOP_SAMPLES = (60, 120, 240, 480, 960)
@@ -119,3 +123,11 @@ def _spin(name: str, tip: str) -> QSpinBox:
     spin.setToolTip(tip)
     spin.setKeyboardTracking(False)
     return spin
+
+
+def build(context: PanelContext) -> SpectrogramPanel:
+    """The panel of one window, see :mod:`mimi_gui.ui.panels`."""
+    panel = SpectrogramPanel()
+    panel.set_settings(*context.lanes.settings)
+    panel.changed.connect(context.lanes.set_settings)
+    return panel
