@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
+from pytestqt.qtbot import QtBot
 
 from mimi_gui.mixer import raised_cosine
 from mimi_gui.playback import ABPlayer, Clip
+from mimi_gui.ui import transport
+from tests.test_main_window import House
 from tests.test_mixer import CROSS, FADE, RATE, Pump, clip_of, noise, playing, sine
 
 rng = np.random.default_rng(3)
@@ -91,3 +98,56 @@ def test_the_player_s_third_side() -> None:
     player.press("B")
     assert player.side == "B"
     player.close()
+
+
+@pytest.fixture
+def house(
+    qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[House]:
+    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    made = House(qtbot, tmp_path, str(tiny_checkpoint))
+    made.window.start([])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, 0.3 * np.sin(np.arange(24_000 * 2) * 0.07), 24_000)
+    return path
+
+
+def test_the_window_s_third_side(house: House, recording: Path) -> None:
+    window = house.window
+    window.transport.set_side("D")
+    assert window.transport.player.side != "D"  # nothing is open yet
+    house.open(recording)
+    window.panels.lanes.show("difference")
+    window.commands.hear_difference()
+    house.until(lambda: window.workspace.bar.switch._side == "D")
+    assert window.workspace.wall.difference is not None
+    assert window.workspace.wall.difference.heard
+    assert not window.workspace.wall.source.heard
+    assert "as it is" in window.workspace.bar.switch.accessibleName()
+    window.commands.difference_gain()
+    assert "+12 dB" in window.workspace.bar.switch.accessibleName()
+    plan = window.transport.player._plan
+    assert plan.gain_difference == pytest.approx(10 ** (12 / 20))
+    assert plan.a is not None
+    assert plan.b is not None
+    document = window.session.document
+    assert document.sound is not None
+    assert document.recording is not None
+    # Both clips are resampled alike, so at the device's rate they are as well aligned as at the codec's.
+    at_rate = Clip.from_samples(
+        document.recording.waveform.samples - document.sound, 24_000, window.transport.player.sample_rate
+    )
+    house.until(lambda: plan.b is not None and plan.b.is_finished)
+    np.testing.assert_allclose(plan.a.samples - plan.b.samples, at_rate.samples, atol=1e-4)
+    window.commands.difference_gain()
+    window.commands.difference_gain()
+    assert window.transport.difference_gain_db == 0.0
+    window.commands.hear_a()
+    house.until(lambda: window.workspace.bar.switch._side == "A")
+    assert not window.workspace.wall.difference.heard

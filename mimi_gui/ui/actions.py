@@ -70,6 +70,11 @@ SPECS = (
     Spec("Playback", "hear_a", "Hear &A, the Original", ("A",), "Switch to what Mimi heard", "sound"),
     Spec("Playback", "hear_b", "Hear &B, the Reconstruction", ("B",), "Switch to what came back", "sound"),
     Spec("Playback", "switch", "&Switch Sides", ("Tab", "X"), "Hear the other side", "sound"),
+    Spec(
+        "Playback", "hear_difference", "Hear the &Difference, A − B", ("D",),
+        "Switch to what the codec changed: A minus B, sample by sample, at its own level", "sound",
+    ),
+    Spec("Playback", "difference_gain", "Difference &Louder", ("Shift+D",), "A − B by 0, 12 or 24 dB", "sound"),
     Spec("Playback", "match", "&Match Loudness", ("M",), "Play both sides equally loud (BS.1770)", "", True),
     Spec("Playback", "pin", "&Keep B as Take A", ("P",), "Compare other codebooks with what is heard now", "tokens"),
     Spec("Playback", "unpin", "&Original as A Again", ("Shift+P",), "Put the take away", "tokens"),

@@ -164,6 +164,8 @@ class AnalysisLanes(QObject):
         lane.set_title("Difference — reconstruction minus original, as decoded")
         lane.set_color("text_dim")
         lane.placeholder = "The difference appears here once the reconstruction is complete"
+        lane.set_side("D", heard=False)
+        self._wall.difference = lane
         self._wall.follow_scale(lane)
         return lane
 

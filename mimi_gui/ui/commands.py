@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _ZOOM = 1.5
 _VOLUME_STEP = 0.05
+_DIFFERENCE_STEP_DB = 12.0
 _SAVE_TOKENS = "Token files (*.npz)"
 _SAVE_AUDIO = "WAV (*.wav);;FLAC (*.flac);;Ogg Vorbis (*.ogg)"
 
@@ -173,6 +174,13 @@ class Commands(QObject):
 
     def hear_b(self) -> None:
         self._transport.set_side("B")
+
+    def hear_difference(self) -> None:
+        self._transport.set_side("D")
+
+    def difference_gain(self) -> None:
+        gain_db = self._transport.difference_gain_db + _DIFFERENCE_STEP_DB
+        self._transport.set_difference_gain(gain_db if gain_db <= 2 * _DIFFERENCE_STEP_DB else 0.0)
 
     def switch(self) -> None:
         self._transport.switch()

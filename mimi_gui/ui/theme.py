@@ -63,8 +63,8 @@ class Theme:
         return color
 
     def side(self, side: str) -> QColor:
-        """The colour of side "A" or "B"."""
-        return self.color("side_a" if side == "A" else "side_b")
+        """The colour of side "A" or "B", or of their difference "D"."""
+        return self.color({"A": "side_a", "B": "side_b"}.get(side, "text_dim"))
 
 
 DARK = Theme(

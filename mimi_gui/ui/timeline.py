@@ -170,6 +170,7 @@ class Wall(QWidget):
         self._canvases: list[TimeCanvas] = [self.ruler]
         self._connect(self.ruler)
         self._weights: dict[Lane, float] = {}
+        self.difference: Lane | None = None  # the optional lane that is marked while the difference is heard
         for lane, stretch in ((self.source, 3.0), (self.reconstruction, 3.0), (self.heatmap, 5.0)):
             self.add_lane(lane, stretch=stretch)
         self._same_scale = [self.source, self.reconstruction]
@@ -270,9 +271,11 @@ class Wall(QWidget):
         self.heatmap.set_num_codebooks(num_codebooks)
 
     def set_side(self, side: str) -> None:
-        """Highlight what is heard: "A" the original, "B" the reconstruction, "" neither (a blind test)."""
+        """Highlight what is heard: "A" the original, "B" the reconstruction, "D" their difference, "" nothing told."""
         self.source.set_side("A", heard=side == "A")
         self.reconstruction.set_side("B", heard=side == "B")
+        if self.difference is not None:
+            self.difference.set_side("D", heard=side == "D")
 
     def set_theme(self, theme: Theme) -> None:
         """Draw everything in another theme."""

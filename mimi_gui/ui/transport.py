@@ -88,6 +88,7 @@ class Transport(QObject):
         loop: the selected region in seconds, or None; loops: whether it is played again and again.
         match: what the loudness measurement found, or None while unknown.
         take: what is heard as A instead of the original, or None.
+        difference_gain_db: how much louder than it is A minus B is played.
     """
 
     position_changed = Signal(object, object)  # seconds, playing
@@ -113,6 +114,7 @@ class Transport(QObject):
         self.loops = False
         self.match: LoudnessMatch | None = None
         self.take: Take | None = None
+        self.difference_gain_db = 0.0
         self.devices: tuple[OutputDevice, ...] = ()
         self._a: _Feed | None = None
         self._b: _Feed | None = None
@@ -192,7 +194,9 @@ class Transport(QObject):
         self.seek(info.frame_to_s(max(frame, 0)))
 
     def set_side(self, side: str) -> None:
-        """Listen to "A" or "B"; where only one is there, to that."""
+        """Listen to "A", "B" or their difference "D"; where only one is there, to that."""
+        if side == "D" and not self.has_difference:
+            return
         if side == "A" and self._a is None and self._b is not None:
             side = "B"
         self.player.set_side(side)
@@ -201,6 +205,12 @@ class Transport(QObject):
     def switch(self) -> None:
         """Listen to the other side."""
         self.set_side("B" if self.player.side == "A" else "A")
+
+    def set_difference_gain(self, gain_db: float) -> None:
+        """Play A minus B this much louder than it is, in dB; said wherever the difference is named."""
+        self.difference_gain_db = gain_db
+        self.player.set_difference_gain_db(gain_db)
+        self.changed.emit()
 
     def set_loop(self, loop: tuple[float, float] | None) -> None:
         """Select a region and play it again and again; None clears it."""
@@ -285,6 +295,11 @@ class Transport(QObject):
     def has_b(self) -> bool:
         """Whether there is some reconstruction to hear already."""
         return self._b is not None and self._b.done > 0
+
+    @property
+    def has_difference(self) -> bool:
+        """Whether A minus B can be heard: both are there."""
+        return self.has_a and self.has_b
 
     @Slot()
     def _new_document(self) -> None:

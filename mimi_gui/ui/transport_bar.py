@@ -46,11 +46,14 @@ class Device(Protocol):
     def is_default(self) -> bool: ...
 
 
+_SIDES = ("A", "B", "D")
+
+
 class ABSwitch(QWidget):
-    """Two large halves: A what Mimi heard, B what came back. The heard one is filled.
+    """Two large parts, A what Mimi heard and B what came back, and a small one, A minus B. The heard one is filled.
 
     Signals:
-        side_requested(str): "A" or "B".
+        side_requested(str): "A", "B" or "D".
     """
 
     side_requested = Signal(str)
@@ -59,18 +62,19 @@ class ABSwitch(QWidget):
         super().__init__(parent)
         self.theme = theme
         self._side = "A"
-        self._labels = {"A": ("Original", ""), "B": ("Reconstruction", "")}
-        self._ready = {"A": False, "B": False}
+        self._labels = {"A": ("Original", ""), "B": ("Reconstruction", ""), "D": ("A − B", "as it is")}
+        self._ready = {"A": False, "B": False, "D": False}
         self._under: str | None = None
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
         self.setFixedHeight(46)
-        self.setMinimumWidth(260)
-        self.setMaximumWidth(440)
+        self.setMinimumWidth(300)
+        self.setMaximumWidth(520)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip(
-            "What you listen to: A the original as Mimi heard it, B the reconstruction\n"
-            "(keys: A, B; Tab changes). The switch keeps the position and fades for 10 ms."
+            "What you listen to: A the original as Mimi heard it, B the reconstruction, D their difference, A − B\n"
+            "(keys: A, B, D; Tab changes). The switch keeps the position and fades for 10 ms. The difference is\n"
+            "sample by sample and at its own level; Shift+D plays it 12 or 24 dB louder, and says so."
         )
         self._name()
 
@@ -83,17 +87,25 @@ class ABSwitch(QWidget):
 
     def set_labels(self, a: tuple[str, str], b: tuple[str, str]) -> None:
         """Show ``(name, facts)`` in each half."""
-        self._labels = {"A": a, "B": b}
+        self._labels |= {"A": a, "B": b}
         self._name()
         self.update()
 
+    def set_difference(self, ready: bool, gain_db: float) -> None:
+        """Whether A minus B can be heard, and how much louder than it is."""
+        label = ("A − B", f"+{gain_db:g} dB" if gain_db else "as it is")
+        if (ready, label) != (self._ready["D"], self._labels["D"]):
+            self._ready["D"], self._labels["D"] = ready, label
+            self._name()
+            self.update()
+
     def set_ready(self, a: bool, b: bool) -> None:
         """Which halves have sound to play."""
-        self._ready = {"A": a, "B": b}
+        self._ready |= {"A": a, "B": b}
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(380, 46)
+        return QSize(440, 46)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         with QPainter(self) as painter:
@@ -106,7 +118,7 @@ class ABSwitch(QWidget):
         painter.setPen(QPen(theme.color("border"), 1))
         painter.setBrush(theme.color("plot"))
         painter.drawRoundedRect(whole, 9, 9)
-        for side in ("A", "B"):
+        for side in _SIDES:
             self._draw_half(painter, side, self._half(side))
         if self.hasFocus():
             painter.setPen(QPen(theme.color("accent"), 2))
@@ -115,16 +127,19 @@ class ABSwitch(QWidget):
 
     def _half(self, side: str) -> QRectF:
         whole = QRectF(self.rect()).adjusted(4, 4, -4, -4)
-        half = (whole.width() - 3) / 2
-        left = whole.left() if side == "A" else whole.right() - half
-        return QRectF(left, whole.top(), half, whole.height())
+        small = min(max(0.22 * whole.width(), 72.0), 100.0)
+        half = (whole.width() - small - 6) / 2
+        left = {"A": whole.left(), "B": whole.left() + half + 3}.get(side, whole.right() - small)
+        return QRectF(left, whole.top(), small if side == "D" else half, whole.height())
 
     def _draw_half(self, painter: QPainter, side: str, rect: QRectF) -> None:
         theme, heard, ready = self.theme, side == self._side, self._ready[side]
         color = theme.side(side)
         if heard:
             painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(color if ready else theme.color("side_a" if side == "A" else "side_b", 0.55))
+            if not ready:
+                color.setAlphaF(0.55)
+            painter.setBrush(color)
             painter.drawRoundedRect(rect, 6, 6)
         elif self._under == side:
             painter.setPen(Qt.PenStyle.NoPen)
@@ -136,10 +151,11 @@ class ABSwitch(QWidget):
         large.setPixelSize(20)
         painter.setFont(large)
         painter.setPen(ink if heard else color if ready else theme.color("text_faint"))
-        letter = QRectF(rect.left() + 11, rect.top(), 22, rect.height())
+        indent = 11 if side != "D" else 7
+        letter = QRectF(rect.left() + indent, rect.top(), 22, rect.height())
         painter.drawText(letter, Qt.AlignmentFlag.AlignVCenter, side)
         name, facts = self._labels[side]
-        area = QRectF(rect.left() + 36, rect.top() + 2, rect.width() - 42, rect.height() - 4)
+        area = QRectF(rect.left() + 25 + indent, rect.top() + 2, rect.width() - 28 - indent, rect.height() - 4)
         bold = QFont(self.font())
         bold.setBold(True)
         small = figures_font(self.font(), scale=0.85)
@@ -160,7 +176,7 @@ class ABSwitch(QWidget):
         self.setAccessibleName(f"Listening to {self._side}: {name} {facts}".strip())
 
     def _side_at(self, x: float) -> str:
-        return "A" if x < self.width() / 2 else "B"
+        return next((side for side in _SIDES if x <= self._half(side).right() + 1.5), "D")
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if event.button() == Qt.MouseButton.LeftButton:
@@ -176,10 +192,9 @@ class ABSwitch(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key = Qt.Key(event.key())
-        if key == Qt.Key.Key_Left:
-            self.side_requested.emit("A")
-        elif key == Qt.Key.Key_Right:
-            self.side_requested.emit("B")
+        if key in (Qt.Key.Key_Left, Qt.Key.Key_Right):
+            place = _SIDES.index(self._side) + (1 if key == Qt.Key.Key_Right else -1)
+            self.side_requested.emit(_SIDES[min(max(place, 0), 2)])
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self.side_requested.emit("B" if self._side == "A" else "A")
         else:
@@ -194,7 +209,7 @@ class TransportBar(QWidget):
         stop_requested(): stop and go back.
         seek_requested(float): reserved for the position display; a second.
         loop_toggled(bool): play the loop region again and again, or not.
-        side_requested(str): "A" or "B".
+        side_requested(str): "A", "B" or "D".
         match_toggled(bool): play both equally loud, or as decoded.
         volume_changed(float): 0..1.
         device_requested(object): a device's name, or None for the system's own choice.
@@ -340,6 +355,10 @@ class TransportBar(QWidget):
         """Say what A and B are: ``(name, facts)`` each, e.g. ``("Reconstruction", "8 codebooks, 1.1
         kbit/s")``."""
         self.switch.set_labels(a, b)
+
+    def set_difference(self, ready: bool, gain_db: float) -> None:
+        """Whether A minus B can be heard, and how much louder than it is."""
+        self.switch.set_difference(ready, gain_db)
 
     def set_enabled_sides(self, a: bool, b: bool) -> None:
         """Which sides have sound; without any there is nothing to play."""

@@ -256,6 +256,7 @@ class Workspace(QWidget):
         bar.set_loop(transport.loops)
         self.wall.set_loop(transport.loop)
         bar.set_enabled_sides(transport.has_a, transport.has_b)
+        bar.set_difference(transport.has_difference, transport.difference_gain_db)
         bar.set_volume(self._settings.value.volume)
         bar.set_health(player.latency_s if player.is_open else None, player.underruns)
         self._show_match()
