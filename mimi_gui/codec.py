@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mimi_gui.batches import encode_rows
 from mimi_gui.checkpoints import DEFAULT_MODEL, Checkpoint, codec_info, fetch_checkpoint
 from mimi_gui.codes import CodecInfo, Codes
 from mimi_gui.errors import Cancelled, CodesMismatch, DeviceError
@@ -25,6 +26,7 @@ PRECISIONS = ("exact",)
 
 _CPU_CHUNK_FRAMES = 75  # 6 s: the weights are read once for many frames, and a cancel is heard soon enough
 _GPU_CHUNK_FRAMES = 750  # 60 s
+_GPU_ROWS = 16  # recordings at once, a part of the chunk each
 
 
 def tune_process() -> None:
@@ -161,6 +163,35 @@ class MimiCodec:
                 progress(stream.num_frames, total)
         codes = np.concatenate(parts, axis=1) if parts else stream.flush()
         return Codes(codes, len(array), self.info, self.metadata())
+
+    def encode_batch(
+        self, recordings: Sequence[Any], *, num_codebooks: int | None = None, cancel: Cancel | None = None
+    ) -> list[Codes]:
+        """Encode several recordings as independent streams: the tokens of :meth:`encode`, sooner.
+
+        Args:
+            recordings: float32 ``[T]`` each, mono at ``info.sample_rate``, any lengths; all are in memory at once.
+            num_codebooks: K, None for all.
+            cancel: polled before each chunk.
+
+        Returns:
+            One Codes per recording, in their order.
+
+        Raises:
+            ValueError, Cancelled, DeviceError: as :meth:`encode`.
+        """
+        arrays = [self._samples(x) for x in recordings]
+        # On the CPU as many as fill one chunk: twice as fast for clips of 1 s, 1.1x at 4 s, nothing beyond.
+        codes = encode_rows(
+            self._open(),
+            arrays,
+            self._num_codebooks(num_codebooks),
+            frames=self.chunk_frames,
+            least_rows=1 if self.device == "cpu" else _GPU_ROWS,
+            cancel=cancel,
+        )
+        metadata = self.metadata()
+        return [Codes(c, len(x), self.info, metadata) for c, x in zip(codes, arrays, strict=True)]
 
     def decode(
         self,
