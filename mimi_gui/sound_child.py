@@ -66,6 +66,16 @@ def list_inputs() -> list[InputDevice]:
     return [InputDevice(**row) for row in rows]
 
 
+def list_all() -> tuple[list[OutputDevice], list[InputDevice]]:
+    """Return outputs and inputs there are now, perhaps none; see ``list_devices``.
+
+    Raises:
+        PlaybackUnavailable: PortAudio is missing, or does not answer.
+    """
+    answer = _ask_for_devices()
+    return [OutputDevice(**row) for row in answer["output"]], [InputDevice(**row) for row in answer["input"]]
+
+
 def rescan() -> list[OutputDevice]:
     """Return the outputs there are now. PortAudio freezes its list at start: each look is a fresh process."""
     return list_devices()

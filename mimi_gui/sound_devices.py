@@ -51,6 +51,9 @@ def devices(sd: Any, direction: str) -> list[DeviceRow]:
     default = -1
     with contextlib.suppress(sd.PortAudioError, ValueError):
         default = int(sd.query_devices(kind=direction)["index"])
+    for api in apis:  # PortAudio's own default on Windows is MME's, which adds a tenth of a second
+        if "WASAPI" in api["name"] and api[f"default_{direction}_device"] >= 0:
+            default = int(api[f"default_{direction}_device"])
     return [
         DeviceRow(
             name=row["name"],
@@ -76,11 +79,17 @@ def find_device(rows: list[DeviceRow], name: str | None, host_api: str | None) -
         raise SoundError("none")
     if name is None:
         return next((row for row in rows if row.is_default), rows[0])
-    named = [row for row in rows if row.name == name]
+    named = sorted((row for row in rows if row.name == name), key=_preference)
     matches = [row for row in named if host_api in (None, row.host_api)] or named
     if not matches:
         raise SoundError("gone", name)
     return matches[0]
+
+
+def _preference(row: DeviceRow) -> int:
+    """Windows lists a device once per host API: the quick and shared ones first."""
+    order = ("WASAPI", "DirectSound", "MME", "WDM-KS")
+    return next((i for i, api in enumerate(order) if api in row.host_api), 0)
 
 
 def rates_to_try(row: DeviceRow) -> list[int]:
