@@ -17,6 +17,8 @@ from mimi_gui.errors import CodesMismatch
 
 EDITS_KEY = "edits"
 _MOST_STATES = 100
+_LEAST_STATES = 10
+_MOST_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,24 @@ def shuffle(codes: Codes, selection: Selection, *, together: bool = True, seed: 
     return _edited(codes, array, "shuffle", s, together=together, seed=seed)
 
 
+def replace_code(codes: Codes, selection: Selection, old: int, new: int) -> Codes:
+    """Say ``new`` wherever the selection says ``old``.
+
+    Raises:
+        ValueError: the selection holds no such token, or the codebook has no code ``new``.
+    """
+    if not 0 <= new < codes.info.cardinality:
+        raise ValueError(f"code {new} does not exist; the codebooks have 0 to {codes.info.cardinality - 1}")
+    s = selection.inside(codes)
+    array = codes.array.copy()
+    part = array[list(s.rows), s.start : s.stop]
+    count = int(np.count_nonzero(part == old))
+    if not count:
+        raise ValueError(f"the selection holds no token {old}")
+    array[list(s.rows), s.start : s.stop] = np.where(part == old, np.int16(new), part)
+    return _edited(codes, array, "replace", s, old=old, new=new, count=count)
+
+
 def edits(codes: Codes) -> tuple[Mapping[str, object], ...]:
     """The edits that the metadata tells, first to last."""
     found = codes.metadata.get(EDITS_KEY)
@@ -186,7 +206,10 @@ def edits(codes: Codes) -> tuple[Mapping[str, object], ...]:
 
 @dataclass(frozen=True)
 class History:
-    """Undo and redo as a value: states of the codes and which one is shown. At most 100 states are kept."""
+    """Undo and redo as a value: states of the codes and which one is shown.
+
+    At most 100 states are kept, fewer where they would take more than 256 MB, but at least ten.
+    """
 
     states: tuple[Codes, ...]
     index: int = 0
@@ -214,11 +237,17 @@ class History:
     @property
     def undo_label(self) -> str:
         """The name of the edit that an undo takes back, "" without one."""
-        return str(edits(self.codes)[-1].get("edit", "")) if self.can_undo and edits(self.codes) else ""
+        return _last_edit(self.codes) if self.can_undo else ""
+
+    @property
+    def redo_label(self) -> str:
+        """The name of the edit that a redo brings back, "" without one."""
+        return _last_edit(self.states[self.index + 1]) if self.can_redo else ""
 
     def do(self, codes: Codes) -> History:
         """A history with ``codes`` as its newest state; what could be redone is forgotten."""
-        states = (*self.states[: self.index + 1], codes)[-_MOST_STATES:]
+        most = max(_LEAST_STATES, min(_MOST_STATES, _MOST_BYTES // max(codes.array.nbytes, 1)))
+        states = (*self.states[: self.index + 1], codes)[-most:]
         return History(states, len(states) - 1)
 
     def undo(self) -> History:
@@ -228,6 +257,11 @@ class History:
     def redo(self) -> History:
         """One state forward; the newest stays."""
         return replace(self, index=min(len(self.states) - 1, self.index + 1))
+
+
+def _last_edit(codes: Codes) -> str:
+    told = edits(codes)
+    return str(told[-1].get("edit", "")) if told else ""
 
 
 def _edited(codes: Codes, array: np.ndarray, edit: str, selection: Selection, **details: object) -> Codes:

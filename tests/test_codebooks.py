@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import scipy.spatial
@@ -126,3 +128,16 @@ def test_mutual_information() -> None:
 def test_repeats() -> None:
     np.testing.assert_allclose(cb.repeat_share(np.array([[1, 1, 2, 2, 2], [1, 2, 3, 4, 5]])), [0.75, 0])
     np.testing.assert_array_equal(cb.repeat_share(np.array([[1]])), [0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_facts_of_a_code_are_those_of_a_counter(seed: int) -> None:
+    codes = np.random.default_rng(seed).integers(0, 12, (3, 60))
+    for code in (0, 5, 11, 40):
+        counts = Counter(codes[1].tolist())
+        facts = cb.code_facts(codes, 1, code)
+        assert facts.count == counts[code]
+        assert facts.share == pytest.approx(counts[code] / 60)
+        assert (facts.num_frames, facts.num_used) == (60, len(counts))
+        better = [other for other in counts if counts[other] > counts[code]]
+        assert facts.rank == (len(better) + 1 if counts[code] else None)

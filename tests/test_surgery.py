@@ -174,3 +174,39 @@ def test_history_is_a_value(codes: Codes, part: Selection) -> None:
         other = other.do(codes)
     assert len(other.states) == 100
     assert other.codes is codes
+
+
+def test_replace_says_another_code_inside_the_selection_only(codes: Codes, part: Selection) -> None:
+    array = codes.array.copy()
+    array[:, ::5] = 77
+    before = Codes(array, codes.num_samples, INFO)
+    after = surgery.replace_code(before, part, 77, 3)
+    expected = [
+        [3 if v == 77 and k in part.rows and part.start <= t < part.stop else v for t, v in enumerate(row)]
+        for k, row in enumerate(array.tolist())
+    ]
+    np.testing.assert_array_equal(after.array, expected)
+    (edit,) = surgery.edits(after)
+    assert {key: edit[key] for key in ("edit", "old", "new", "count")} == {
+        "edit": "replace", "old": 77, "new": 3, "count": 12,
+    }  # fmt: skip
+    for old, new, words in ((2047, 1, "no token 2047"), (77, 2048, "2048 does not exist")):
+        with pytest.raises(ValueError, match=words):
+            surgery.replace_code(Codes(np.full((8, 50), 77), 10, INFO), part, old, new)
+
+
+def test_redo_tells_what_it_brings_back(codes: Codes, part: Selection) -> None:
+    history = History.of(codes).do(surgery.shift(codes, part, 1))
+    history = history.do(surgery.shuffle(history.codes, part))
+    assert (history.undo_label, history.redo_label) == ("shuffle", "")
+    history = history.undo()
+    assert (history.undo_label, history.redo_label) == ("shift", "shuffle")
+    assert (history.undo().undo_label, history.undo().redo_label) == ("", "shift")
+
+
+def test_a_long_history_of_long_tokens_stays_small() -> None:
+    codes = Codes(np.zeros((32, 135_000), np.int16), 0, INFO)  # three hours, 8.6 MB
+    history = History.of(codes)
+    for _ in range(40):
+        history = history.do(codes)
+    assert len(history.states) == 256 * 2**20 // codes.array.nbytes

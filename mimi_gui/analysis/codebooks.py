@@ -125,6 +125,38 @@ def occurrences(codes: np.ndarray, codebook: int, code: int) -> np.ndarray:
     return np.flatnonzero(_checked(codes)[codebook] == code)
 
 
+@dataclass(frozen=True)
+class CodeFacts:
+    """One code of one codebook, over ``num_frames`` frames.
+
+    Attributes:
+        count: frames that have it.
+        rank: 1 for the commonest code of the codebook, equal counts share a rank; None where it never occurs.
+        num_used: different codes of the codebook that occur.
+    """
+
+    codebook: int
+    code: int
+    count: int
+    num_frames: int
+    rank: int | None
+    num_used: int
+
+    @property
+    def share(self) -> float:
+        """Of all frames, 0 to 1."""
+        return self.count / self.num_frames if self.num_frames else 0.0
+
+
+def code_facts(codes: np.ndarray, codebook: int, code: int) -> CodeFacts:
+    """How common ``code`` is in row ``codebook`` of ``codes``, integer ``[K, T]``."""
+    row = _checked(codes)[codebook]
+    counts = np.bincount(row, minlength=code + 1)
+    count = int(counts[code])
+    rank = 1 + int(np.count_nonzero(counts > count)) if count else None
+    return CodeFacts(codebook, code, count, len(row), rank, int(np.count_nonzero(counts)))
+
+
 def runs(frames: np.ndarray) -> list[tuple[int, int]]:
     """Join sorted frames into spans ``[(first, past the last), ...]``, so that neighbours play as one."""
     if len(frames) == 0:
