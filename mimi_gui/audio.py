@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,16 @@ def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
     path = Path(path)
     with _open(path) as file:
         return _info(path, file)
+
+
+def audio_comment(path: str | os.PathLike[str]) -> str:
+    """The comment in a recording's tags, "" where there is none.
+
+    Raises:
+        AudioFileError: not a recording.
+    """
+    with _open(Path(path)) as file:
+        return str(file.comment)
 
 
 class AudioReader:
@@ -378,8 +388,12 @@ class AudioWriter:
         *,
         subtype: str | None = None,
         overwrite: bool = False,
+        comment: str = "",
     ) -> None:
-        """Raises OutputError: an unknown suffix or subtype, or a target that cannot be written."""
+        """``comment`` goes into the file's tags where its container has any.
+
+        Raises OutputError: an unknown suffix or subtype, or a target that cannot be written.
+        """
         self.path = Path(path)
         self.num_samples = self.num_clipped = 0
         container, subtype = check_format(self.path, subtype)
@@ -392,6 +406,9 @@ class AudioWriter:
             except soundfile.LibsndfileError as error:
                 raise self._failure(error) from error
             stack.callback(self._close_file)
+            if comment:
+                with suppress(soundfile.LibsndfileError):  # au and w64 have no tags
+                    self._file.comment = comment
             self._stack = stack.pop_all()
 
     def write(self, samples: np.ndarray) -> None:

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mimi_gui.corpus import Progress, Report
+    from mimi_gui.terminal import Display
 
 group = typer.Typer(
     rich_markup_mode=None,
@@ -24,7 +27,14 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, 
 Shard = Annotated[str, typer.Option("--shard", metavar="I/N", help="Every N-th file from the I-th on, 0/N first.")]
 NumCodebooks = Annotated[int | None, typer.Option("--num-codebooks", "-k", min=1, help="The first so many.")]
 Retry = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]
-Readers = Annotated[int, typer.Option("--readers", min=1, max=64, help="Threads that read ahead.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", "-f", help="Replace what other options made.")]
+Engine = Annotated[str, typer.Option("--engine", help="local, or ray: a cluster; needs the extra [cluster].")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, max=4096, help="Processes (local: 1; ray: as many as fit).")
+]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="Cores of each worker.")]
+Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster: auto, 10.0.0.1:6379, ray://...")]
+Readers = Annotated[int, typer.Option("--readers", min=1, max=64, help="Threads of each worker that read ahead.")]
 Mode = Annotated[str, typer.Option("--progress", help="auto, or json: a line per file on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
@@ -32,7 +42,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 class _Display:
     """A bar on a terminal, a JSON line per file for machines, else only failures."""
 
-    def __init__(self, title: str, mode: str, quiet: bool) -> None:
+    def __init__(self, title: str, mode: str, quiet: bool, loading: "Display") -> None:
+        self.loading = loading  # shown until the first file
         self._json, self._quiet, self._bar, self._task = mode == "json", quiet, None, None
         if mode == "auto" and not quiet and sys.stderr.isatty():
             from rich.console import Console
@@ -48,11 +59,13 @@ class _Display:
             self._task = self._bar.add_task(title, total=None, at="")
 
     def step(self, at: "Progress") -> None:
+        self._begin()
         record = at.record
         failed = record.get("status") == "failed"
         if self._json:
             facts: dict[str, Any] = {key: getattr(at, key) for key in ("done", "skipped", "failed", "total")}
             facts |= {"audio_s": round(at.audio_s, 3), "elapsed_s": round(at.elapsed_s, 3)}
+            facts |= {"worker": at.worker} if at.worker else {}
             facts |= {"audio_hours_per_s": round(at.hours_per_s, 6), "left_s": at.left_s and round(at.left_s, 1)}
             from mimi_gui.corpus_items import json_line
 
@@ -78,12 +91,16 @@ class _Display:
             worked = f"; {report.audio_s / 3600:.3f} h of audio in {_clock(report.elapsed_s)}" if report.done else ""
             speed = f" ({report.audio_s / report.elapsed_s:.1f}x real time)" if report.done and report.elapsed_s else ""
             counts = f"{report.done} done, {report.skipped} there before, {report.failed} failed"
-            print(f"{report.manifest}: {counts}{worked}{speed}", file=sys.stderr)
+            hands = f", {len(report.workers)} workers" if len(report.workers) > 1 else ""
+            print(f"{report.manifest}: {counts}{worked}{speed}{hands}", file=sys.stderr)
         return 1 if report.failed else 0
 
-    def __enter__(self) -> "_Display":
-        if self._bar is not None:
+    def _begin(self) -> None:
+        if self._bar is not None and not self._bar.live.is_started:
+            self.loading.__exit__()
             self._bar.start()
+
+    def __enter__(self) -> "_Display":
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -101,6 +118,38 @@ def _shard(text: str) -> tuple[int, int]:
     if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
         raise typer.BadParameter(f"{text} is no shard: give i/n with i from 0 to n-1, such as 0/8")
     return int(number), int(count)
+
+
+def _engine(
+    engine: str, workers: int | None, threads: int | None, address: str | None, readers: int
+) -> dict[str, Any]:
+    if engine not in ("local", "ray"):
+        raise typer.BadParameter(f"--engine is {engine}, expected local or ray")
+    if address is not None and engine != "ray":
+        raise typer.BadParameter("--address is of a Ray cluster: add --engine ray")
+    names = {"engine": engine, "num_workers": workers, "num_threads": threads, "address": address}
+    return names | {"num_readers": readers}
+
+
+def _run(
+    title: str,
+    model: str,
+    threads: int | None,
+    mode: str,
+    quiet: bool,
+    work: "Callable[[_Display], Report]",
+) -> int:
+    """Load what there is to load, do the work, say how it ended; gives the exit code."""
+    from mimi_gui.terminal import Display, prepare_process
+
+    with Display("", quiet=quiet or mode == "json") as loading, _Display(title, mode, quiet, loading) as display:
+        prepare_process(loading, model)
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        report = work(display)
+        return display.finish(report)
 
 
 def _check_mode(mode: str) -> str:
@@ -121,40 +170,33 @@ def encode(
     channels: Annotated[str, typer.Option("--channels", help="mix, or split: a token file per channel.")] = "mix",
     shard: Shard = "0/1",
     retry_failed: Retry = False,
+    overwrite: Overwrite = False,
+    engine: Engine = "local",
+    workers: Workers = None,
+    threads: Threads = None,
+    address: Address = None,
     readers: Readers = 2,
     mode: Mode = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Turn many recordings into a tree of token files."""
-    from mimi_gui.corpus import encode_corpus
     from mimi_gui.corpus_items import AUDIO_SUFFIXES, find_items
-    from mimi_gui.terminal import Display, prepare_process
 
     if channels not in ("mix", "split"):
         raise typer.BadParameter(f"--channels is {channels}, expected mix or split")
-    part = _shard(shard)
+    options: dict[str, Any] = {"shard": _shard(shard), "retry_failed": retry_failed, "overwrite": overwrite}
+    options |= _engine(engine, workers, threads, address, readers)
+    options |= {"num_codebooks": num_codebooks, "channels": channels}
     mode = _check_mode(mode)
     find_items(source, AUDIO_SUFFIXES)  # fails before torch takes its seconds to load
-    with Display("", quiet=quiet or mode == "json") as loading:
-        prepare_process(loading, model)
-        from mimi_gui.codec import MimiCodec
-        from mimi_gui.encoder import named
 
-        codec = MimiCodec.from_pretrained(named(model), device, progress=loading.download)
-    with codec, _Display("Encoding", mode, quiet) as display:
-        report = encode_corpus(
-            source,
-            target,
-            num_codebooks=num_codebooks,
-            channels=channels,
-            shard=part,
-            retry_failed=retry_failed,
-            num_readers=readers,
-            progress=display.step,
-            codec=codec,
-        )
-        code = display.finish(report)
-    raise typer.Exit(code)
+    def work(display: _Display) -> "Report":
+        from mimi_gui.corpus import encode_corpus
+
+        more = {"progress": display.step, "load_progress": display.loading.download}
+        return encode_corpus(source, target, model, device, **options, **more)
+
+    raise typer.Exit(_run("Encoding", model, threads, mode, quiet, work))
 
 
 @group.command("decode")
@@ -168,39 +210,34 @@ def decode(
     subtype: Annotated[str | None, typer.Option("--subtype", help="PCM_16, PCM_24 ...")] = None,
     shard: Shard = "0/1",
     retry_failed: Retry = False,
+    overwrite: Overwrite = False,
+    engine: Engine = "local",
+    workers: Workers = None,
+    threads: Threads = None,
+    address: Address = None,
     readers: Readers = 2,
     mode: Mode = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Turn many token files into a tree of recordings."""
     from mimi_gui.audio import check_format
-    from mimi_gui.corpus import decode_corpus
     from mimi_gui.corpus_items import find_items
-    from mimi_gui.terminal import Display, prepare_process
 
-    part = _shard(shard)
-    mode = _check_mode(mode)
+    options: dict[str, Any] = {"shard": _shard(shard), "retry_failed": retry_failed, "overwrite": overwrite}
+    options |= _engine(engine, workers, threads, address, readers)
     suffix = f".{suffix.lstrip('.').lower()}"
+    options |= {"num_codebooks": num_codebooks, "suffix": suffix, "subtype": subtype}
+    mode = _check_mode(mode)
     check_format(f"recording{suffix}", subtype)
     find_items(source, (".npz",))
-    with Display("", quiet=quiet or mode == "json") as loading:
-        prepare_process(loading, model or "the model")
-    with _Display("Decoding", mode, quiet) as display:
-        report = decode_corpus(
-            source,
-            target,
-            model,
-            device,
-            num_codebooks=num_codebooks,
-            suffix=suffix,
-            subtype=subtype,
-            shard=part,
-            retry_failed=retry_failed,
-            num_readers=readers,
-            progress=display.step,
-        )
-        code = display.finish(report)
-    raise typer.Exit(code)
+
+    def work(display: _Display) -> "Report":
+        from mimi_gui.corpus import decode_corpus
+
+        more = {"progress": display.step, "load_progress": display.loading.download}
+        return decode_corpus(source, target, model, device, **options, **more)
+
+    raise typer.Exit(_run("Decoding", model or "the model", threads, mode, quiet, work))
 
 
 @group.command("stats")

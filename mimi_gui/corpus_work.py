@@ -1,19 +1,20 @@
 """The two directions of a corpus job, file by file: what to read ahead, what to compute, what to save.
 
-Short files are loaded by reader threads and saved by the writer; long ones are streamed by the thread that computes,
-so that memory does not depend on them.
+Short files are loaded by reader threads, computed together where that pays, and saved by the writer; long ones are
+streamed by the thread that computes, so that memory does not depend on them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mimi_gui.audio import AudioInfo, AudioWriter, audio_info, load_audio
+from mimi_gui.audio import AudioWriter, audio_comment, audio_info, load_audio
 from mimi_gui.codes import Codes, load_codes, save_codes
 from mimi_gui.corpus_items import Item
+from mimi_gui.corpus_job import Job, Task
 from mimi_gui.decoder import belonging, decode_tokens
 from mimi_gui.encoder import encode_audio, with_source
 from mimi_gui.errors import AudioFileError, CodesFileError, CodesMismatch
@@ -22,84 +23,82 @@ if TYPE_CHECKING:
     from mimi_gui.codec import MimiCodec
 
 _LONG_S = 600.0
+_GPU_FILES = 64  # as many short recordings go to a GPU together
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Instead of what was loaded: the target is there already, with these facts for the manifest."""
+
+    facts: dict[str, Any]
 
 
 class Work(Protocol):
-    """One direction of a job. ``load`` runs on reader threads, ``compute`` on the caller's, ``save`` on the writer."""
+    """One direction of a job. ``load`` runs on reader threads, ``compute`` on the caller's, ``save`` on the writer.
 
-    def targets(self, item: Item) -> list[tuple[Path, int | None]]:
-        """Paths inside the target folder, and the channel that goes there."""
-        ...
+    Attributes:
+        most_files: how many files ``compute`` takes at once.
+    """
 
-    def is_whole(self, target: Path) -> dict[str, Any] | None: ...
-    def load(self, item: Item, channel: int | None) -> Any: ...
-    def compute(self, item: Item, channel: int | None, loaded: Any, target: Path) -> Any: ...
-    def save(self, item: Item, result: Any, target: Path) -> dict[str, Any]: ...
+    most_files: int
+
+    def load(self, task: Task) -> Any: ...
+    def is_long(self, loaded: Any) -> bool: ...
+    def compute(self, batch: Sequence[tuple[Task, Any]]) -> list[Any]: ...
+    def save(self, task: Task, result: Any) -> dict[str, Any]: ...
 
 
-class Encoding:
-    """Recordings to token files."""
+def work_for(job: Job, codec: MimiCodec, cancel: Callable[[], bool] | None) -> Work:
+    """What does ``job`` with a codec that is loaded."""
+    return Encoding(job, codec, cancel) if job.encodes else Decoding(job, codec, cancel)
 
-    def __init__(
-        self, codec: MimiCodec, folder: Path, num_codebooks: int, split: bool, cancel: Callable[[], bool] | None
-    ) -> None:
-        self._codec, self._folder, self._num_codebooks = codec, folder, num_codebooks
-        self._split, self._cancel = split, cancel
 
-    def targets(self, item: Item) -> list[tuple[Path, int | None]]:
-        if not self._split:
-            return [(self._folder / f"{item.name}.npz", None)]
-        count = audio_info(item.path).num_channels
-        return [(self._folder / f"{item.name}.ch{channel}.npz", channel) for channel in range(count)]
+def targets(job: Job, item: Item) -> list[tuple[Path, int | None]]:
+    """The files that ``item`` becomes, and the channel that goes there.
 
-    def is_whole(self, target: Path) -> dict[str, Any] | None:
-        if not target.exists():
+    Raises:
+        AudioFileError: its channels must be counted, and it cannot be read.
+    """
+    if job.channels == "mix":
+        return [(job.folder / f"{item.name}{job.suffix}", None)]
+    count = audio_info(item.path).num_channels
+    return [(job.folder / f"{item.name}.ch{channel}.npz", channel) for channel in range(count)]
+
+
+def whole_facts(job: Job, target: Path, made: str = "") -> dict[str, Any] | None:
+    """The manifest's facts about a target that is whole, None where it is to be made.
+
+    Args:
+        made: with which mark the manifest says that the target was made, "" where it does not.
+
+    Raises:
+        CodesMismatch: it is whole, but was made by something else, and ``job.overwrite`` is False.
+    """
+    if not target.exists():
+        return None
+    try:
+        return _token_facts(job, target) if job.encodes else _audio_facts(job, target, made)
+    except (CodesFileError, AudioFileError):
+        return None  # damaged: made again
+    except CodesMismatch:
+        if job.overwrite:
             return None
-        try:
-            codes = load_codes(target)
-        except CodesFileError:
-            return None  # damaged: made again
-        if self._codec.info.same_checkpoint(codes.info) is not True or codes.num_codebooks != self._num_codebooks:
-            raise CodesMismatch(
-                f"{target} has {codes.num_codebooks} codebooks of {codes.info.model_name or 'an unknown checkpoint'}"
-                f" already, this run makes {self._num_codebooks} of {self._codec.checkpoint.label}: choose another"
-                " folder."
-            )
-        return _facts(codes)
+        raise
 
-    def load(self, item: Item, channel: int | None) -> tuple[AudioInfo, Any]:
-        info = audio_info(item.path)
-        if info.duration_s < 0 or info.duration_s > _LONG_S:
-            return info, None
-        return info, load_audio(item.path, self._codec.info.sample_rate, channel=channel)
 
-    def compute(self, item: Item, channel: int | None, loaded: Any, target: Path) -> Any:
-        info, wave = loaded
-        if wave is None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            done = encode_audio(
-                item.path,
-                target,
-                streaming=True,
-                num_codebooks=self._num_codebooks,
-                channel=channel,
-                overwrite=True,
-                cancel=self._cancel,
-                codec=self._codec,
-            )
-            return None, None, done.warnings
-        codes = self._codec.encode(wave.samples, num_codebooks=self._num_codebooks, cancel=self._cancel)
-        return codes, (wave.samples, info, channel), wave.warnings
-
-    def save(self, item: Item, result: Any, target: Path) -> dict[str, Any]:
-        codes, source, warnings = result
-        if codes is None:  # streamed, and saved already
-            codes = load_codes(target)
-        else:
-            codes = with_source(codes, *source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            save_codes(target, codes, overwrite=True)
-        return {**_facts(codes), **({"warning": warnings[0]} if warnings else {})}
+def _token_facts(job: Job, target: Path) -> dict[str, Any]:
+    codes = load_codes(target)
+    precision = codes.metadata.get("precision", "exact")
+    if job.info.same_checkpoint(codes.info) is not True or (codes.num_codebooks, precision) != (
+        job.num_codebooks,
+        job.precision,
+    ):
+        raise CodesMismatch(
+            f"{target} has {codes.num_codebooks} codebooks of {codes.info.model_name or 'an unknown checkpoint'}"
+            f" already, this run makes {job.num_codebooks} of {job.label}: choose another folder, or add --overwrite.",
+            hint="A corpus was made with other options",
+        )
+    return _facts(codes)
 
 
 def _facts(codes: Codes) -> dict[str, Any]:
@@ -115,61 +114,132 @@ def _facts(codes: Codes) -> dict[str, Any]:
     }
 
 
+def _audio_facts(job: Job, target: Path, made: str) -> dict[str, Any]:
+    info = audio_info(target)
+    if job.mark not in (made, audio_comment(target)):
+        raise CodesMismatch(
+            f"{target} is there already and was not made with these options: choose another folder, or add"
+            " --overwrite.",
+            hint="A corpus was made with other options",
+        )
+    return {
+        "duration": round(info.duration_s, 6),
+        "sample_rate": info.sample_rate,
+        "num_samples": info.num_samples,
+        "made": job.mark,
+    }
+
+
+class Encoding:
+    """Recordings to token files."""
+
+    def __init__(self, job: Job, codec: MimiCodec, cancel: Callable[[], bool] | None) -> None:
+        self._job, self._codec, self._cancel = job, codec, cancel
+        # On a CPU one stream fills all cores already.
+        self.most_files = 1 if codec.device == "cpu" else _GPU_FILES
+
+    def load(self, task: Task) -> Any:
+        whole = None if task.again else whole_facts(self._job, task.target)
+        if whole is not None:
+            return Whole(whole)
+        info = audio_info(task.source)
+        if info.duration_s < 0 or info.duration_s > _LONG_S:
+            return info, None
+        return info, load_audio(task.source, self._codec.info.sample_rate, channel=task.channel)
+
+    def is_long(self, loaded: Any) -> bool:
+        return loaded[1] is None
+
+    def compute(self, batch: Sequence[tuple[Task, Any]]) -> list[Any]:
+        if len(batch) == 1:
+            return [self._compute(*batch[0])]
+        waves = [wave for _, (_, wave) in batch]
+        together = self._codec.encode_batch(
+            [wave.samples for wave in waves], num_codebooks=self._job.num_codebooks, cancel=self._cancel
+        )
+        return [
+            (codes, (wave.samples, info, task.channel), wave.warnings)
+            for codes, (task, (info, wave)) in zip(together, batch, strict=True)
+        ]
+
+    def _compute(self, task: Task, loaded: Any) -> Any:
+        info, wave = loaded
+        if wave is None:
+            task.target.parent.mkdir(parents=True, exist_ok=True)
+            done = encode_audio(
+                task.source,
+                task.target,
+                streaming=True,
+                num_codebooks=self._job.num_codebooks,
+                channel=task.channel,
+                overwrite=True,
+                cancel=self._cancel,
+                codec=self._codec,
+            )
+            return None, None, done.warnings
+        codes = self._codec.encode(wave.samples, num_codebooks=self._job.num_codebooks, cancel=self._cancel)
+        return codes, (wave.samples, info, task.channel), wave.warnings
+
+    def save(self, task: Task, result: Any) -> dict[str, Any]:
+        codes, source, warnings = result
+        if codes is None:  # streamed, and saved already
+            codes = load_codes(task.target)
+        else:
+            codes = with_source(codes, *source)
+            task.target.parent.mkdir(parents=True, exist_ok=True)
+            save_codes(task.target, codes, overwrite=True)
+        return {**_facts(codes), **({"warning": warnings[0]} if warnings else {})}
+
+
 class Decoding:
     """Token files to recordings."""
 
-    def __init__(
-        self,
-        codec: MimiCodec,
-        folder: Path,
-        num_codebooks: int | None,
-        suffix: str,
-        subtype: str | None,
-        cancel: Callable[[], bool] | None,
-    ) -> None:
-        self._codec, self._folder, self._num_codebooks = codec, folder, num_codebooks
-        self._suffix, self._subtype, self._cancel = suffix, subtype, cancel
+    most_files = 1
 
-    def targets(self, item: Item) -> list[tuple[Path, int | None]]:
-        return [(self._folder / f"{item.name}{self._suffix}", None)]
+    def __init__(self, job: Job, codec: MimiCodec, cancel: Callable[[], bool] | None) -> None:
+        self._job, self._codec, self._cancel = job, codec, cancel
 
-    def is_whole(self, target: Path) -> dict[str, Any] | None:
-        if not target.exists():
-            return None
-        try:
-            info = audio_info(target)
-        except AudioFileError:
-            return None  # damaged: made again
-        return {"duration": round(info.duration_s, 6), "sample_rate": info.sample_rate, "num_samples": info.num_samples}
+    def load(self, task: Task) -> Any:
+        whole = None if task.again else whole_facts(self._job, task.target)
+        if whole is not None:
+            return Whole(whole)
+        codes = load_codes(task.source)
+        codes, _ = belonging(codes, self._codec, task.source, False)
+        wanted = min(self._job.num_codebooks or codes.num_codebooks, codes.num_codebooks)
+        return replace(codes.first(wanted), metadata={})
 
-    def load(self, item: Item, channel: int | None) -> Codes:
-        codes = load_codes(item.path)
-        codes, _ = belonging(codes, self._codec, item.path, False)
-        return replace(codes.first(min(self._num_codebooks or codes.num_codebooks, codes.num_codebooks)), metadata={})
+    def is_long(self, loaded: Any) -> bool:
+        return loaded.duration_s > _LONG_S
 
-    def compute(self, item: Item, channel: int | None, loaded: Any, target: Path) -> Any:
-        codes: Codes = loaded
+    def compute(self, batch: Sequence[tuple[Task, Any]]) -> list[Any]:
+        return [self._compute(task, codes) for task, codes in batch]
+
+    def _compute(self, task: Task, codes: Codes) -> Any:
         if codes.duration_s > _LONG_S:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            task.target.parent.mkdir(parents=True, exist_ok=True)
             done = decode_tokens(
-                item.path,
-                target,
+                task.source,
+                task.target,
                 streaming=True,
                 num_codebooks=codes.num_codebooks,
-                subtype=self._subtype,
+                subtype=self._job.subtype,
                 overwrite=True,
+                comment=self._job.mark,
                 cancel=self._cancel,
                 codec=self._codec,
             )
             return codes, done.num_clipped
         return codes, self._codec.decode(codes, cancel=self._cancel)
 
-    def save(self, item: Item, result: Any, target: Path) -> dict[str, Any]:
+    def save(self, task: Task, result: Any) -> dict[str, Any]:
         codes, samples = result
         num_clipped = samples
         if not isinstance(samples, int):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with AudioWriter(target, self._codec.info.sample_rate, subtype=self._subtype, overwrite=True) as writer:
+            task.target.parent.mkdir(parents=True, exist_ok=True)
+            rate, mark = self._codec.info.sample_rate, self._job.mark
+            with AudioWriter(
+                task.target, rate, subtype=self._job.subtype, overwrite=True, comment=mark
+            ) as writer:
                 writer.write(samples)
             num_clipped = writer.num_clipped
         return {
@@ -178,4 +248,5 @@ class Decoding:
             "num_samples": codes.num_samples,
             "num_codebooks": codes.num_codebooks,
             "num_clipped": num_clipped,
+            "made": self._job.mark,
         }

@@ -59,6 +59,7 @@ def decode_tokens(
     subtype: str | None = None,
     overwrite: bool = False,
     allow_mismatch: bool = False,
+    comment: str = "",
     progress: Callable[[int, int], None] | None = None,
     load_progress: Callable[[int, int], None] | None = None,
     cancel: Callable[[], bool] | None = None,
@@ -75,6 +76,7 @@ def decode_tokens(
         subtype: libsndfile's name, such as ``PCM_24`` or ``FLOAT``.
         overwrite: replace a file that is there.
         allow_mismatch: decode with another checkpoint than the one that made the tokens; it will sound wrong.
+        comment: for the tags of the recording, where its container has any.
         progress: called with (frames done, frames in all).
         load_progress: called with (bytes done, bytes in all) while the checkpoint is downloaded.
         cancel: polled at every chunk, and while downloading.
@@ -101,7 +103,9 @@ def decode_tokens(
             codec = open_codec_for(codes, model_name, device, progress=load_progress, cancel=cancel)
             stack.callback(codec.close)
         codes, warnings = belonging(codes, codec, Path(tokens_path), allow_mismatch)
-        with AudioWriter(output_path, codec.info.sample_rate, subtype=subtype, overwrite=overwrite) as writer:
+        with AudioWriter(
+            output_path, codec.info.sample_rate, subtype=subtype, overwrite=overwrite, comment=comment
+        ) as writer:
             if streaming:
                 _decode_in_blocks(codec, codes, writer, progress, cancel)
             else:

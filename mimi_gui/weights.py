@@ -10,12 +10,14 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from mimi_gui.checkpoints import CONFIG_NAME, Checkpoint, read_config, tensor_names
+from mimi_gui.checkpoints import CONFIG_NAME, Checkpoint, codec_info, read_config, tensor_names
 from mimi_gui.errors import ModelUnavailable
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import MimiConfig, MimiModel
+
+    from mimi_gui.codes import CodecInfo
 
 # transformers' published key layout ("flat") is the meeting point of all others.
 _NESTED_TO_FLAT = (
@@ -86,6 +88,18 @@ def load_model(checkpoint: Checkpoint) -> MimiModel:
         if not torch.isfinite(tensor).all():
             raise ModelUnavailable(f"{checkpoint.label} holds NaN or infinite weights: get the checkpoint again.")
     return model.requires_grad_(False).eval()
+
+
+def checkpoint_info(checkpoint: Checkpoint) -> CodecInfo:
+    """What :func:`load_model` would load, from the header and the configuration alone. Imports transformers.
+
+    Raises:
+        ModelUnavailable: not a Mimi checkpoint.
+    """
+    moshi = checkpoint.layout == "moshi"
+    config = _moshi_config(tensor_names(checkpoint.weights_path), checkpoint) if moshi else _config(checkpoint)
+    _check_config(config, checkpoint)
+    return codec_info(checkpoint, config)
 
 
 def _own(tensor: Tensor) -> Tensor:

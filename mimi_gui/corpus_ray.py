@@ -1,0 +1,234 @@
+"""A corpus job on a Ray cluster: Ray Data with one codec actor per GPU or group of cores.
+
+Only names and manifest lines travel; audio and tokens go between each worker and the files, which every machine sees
+under the same paths. The one who asks hands out files in bundles and keeps the books. Ray Data does a bundle
+again whose actor died; what that actor had saved is found whole and not written again. A bundle that is lost all the same is
+handed out file by file, so that a file which kills its worker costs one line of the manifest and not the run.
+
+Ray is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from mimi_gui import __version__
+from mimi_gui.corpus_job import JOB_NAME, Job, Outcome, Task
+from mimi_gui.errors import Cancelled, MimiGuiError
+
+_ROUND_TASKS = 100_000  # described in memory at once
+_BUNDLE_S, _BUNDLE_FILES = 600.0, 64  # of audio, by guess: enough to read ahead, little to do again
+_DEFAULT_THREADS = 2
+DIED = "Its worker died on it again and again: it needs more memory than there is, or crashes its decoder."
+
+
+class Cluster:
+    """``num_workers`` actors (None: as many as fit) with ``num_threads`` cores each, or a GPU where there are any."""
+
+    def __init__(
+        self,
+        address: str | None,
+        num_workers: int | None,
+        num_threads: int | None,
+        num_readers: int,
+        cancel: Callable[[], bool] | None,
+    ) -> None:
+        """Raises MimiGuiError where Ray is not installed."""
+        self._address, self._num_workers, self._num_readers = address, num_workers, num_readers
+        self._num_threads = num_threads or _DEFAULT_THREADS
+        self._cancel = cancel
+        self._ray = _ray()
+
+    def run(self, job: Job, tasks: Iterator[Task]) -> Iterator[Outcome]:
+        """Do all tasks; the outcomes in the order in which they are known.
+
+        Raises:
+            MimiGuiError: no cluster there, it is too small, a worker cannot begin, or the run cannot go on.
+            Cancelled: ``cancel`` returned True.
+        """
+        first = list(islice(tasks, _ROUND_TASKS))
+        if not first:
+            return
+        ours = self._connect()
+        # On another machine a relative path would be another one.
+        job = replace(job, folder=job.folder.absolute())
+        try:
+            while first:
+                yield from self._round(job, first)
+                first = list(islice(tasks, _ROUND_TASKS))
+        finally:
+            if ours:
+                self._ray.shutdown()
+
+    def _connect(self) -> bool:
+        """Join the cluster, or start one on this machine; gives whether it is ours to leave."""
+        if self._ray.is_initialized():
+            return False
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if self._address is None and not os.environ.get("RAY_ADDRESS"):
+            quiet["include_dashboard"] = False
+        try:
+            self._ray.init(address=self._address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+            where = self._address or os.environ.get("RAY_ADDRESS") or "this machine"
+            raise MimiGuiError(
+                f"The Ray cluster at {where} cannot be joined ({reason}): start it with ray start, or give another"
+                " --address.",
+                hint="A Ray cluster cannot be used",
+            ) from error
+        return True
+
+    def _round(self, job: Job, tasks: list[Task]) -> Iterator[Outcome]:
+        tasks = [replace(task, source=task.source.absolute(), target=task.target.absolute()) for task in tasks]
+        left = {task.number: task for task in tasks}
+        size, resources = self._size()
+        most = max(1, min(_BUNDLE_FILES, len(tasks) // (4 * size)))
+        for bundles in (list(_bundles(tasks, most)), None):
+            if bundles is None:
+                bundles = [[task] for task in left.values()]
+            if not bundles:
+                return
+            for outcome in self._outcomes(job, bundles, min(size, len(bundles)), resources):
+                if left.pop(outcome.number, None) is not None:
+                    yield outcome
+        for number, task in left.items():
+            yield Outcome(number, "failed", {"error": f"{task.source}: {DIED}"})
+
+    def _size(self) -> tuple[int, dict[str, Any]]:
+        """How many actors, and what each takes."""
+        there = self._ray.cluster_resources()
+        gpus, cores = int(there.get("GPU", 0)), int(there.get("CPU", 0))
+        if gpus:
+            return min(self._num_workers or gpus, gpus), {"num_gpus": 1, "num_cpus": 1}
+        fits = cores // self._num_threads
+        if fits < (self._num_workers or 1):
+            raise MimiGuiError(
+                f"The Ray cluster has {cores} cores, {self._num_workers or 1} workers of {self._num_threads} threads"
+                f" need {(self._num_workers or 1) * self._num_threads}: ask for fewer --workers or --threads.",
+                hint="A Ray cluster cannot be used",
+            )
+        return self._num_workers or fits, {"num_cpus": self._num_threads}
+
+    def _outcomes(
+        self, job: Job, bundles: list[list[Task]], size: int, resources: dict[str, Any]
+    ) -> Iterator[Outcome]:
+        """One pass of Ray Data over the bundles; those that could not be done are left out."""
+        import ray.data
+
+        for name in ("ray.data", "ray"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        context = ray.data.DataContext.get_current()
+        before = context.max_errored_blocks, context.enable_progress_bars
+        context.max_errored_blocks, context.enable_progress_bars = -1, False
+        try:
+            rows = [{"bundle": pickle.dumps(bundle)} for bundle in bundles]
+            arguments = (pickle.dumps(job), self._num_threads, self._num_readers, __version__)
+            done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+                CodecActor,
+                fn_constructor_args=arguments,
+                compute=ray.data.ActorPoolStrategy(size=size),
+                max_restarts=-1,
+                max_task_retries=1,
+                **resources,
+            )
+            for row in done.iter_rows():
+                found = pickle.loads(row["outcomes"])  # our own actors made it
+                if isinstance(found, Exception):
+                    raise found
+                yield from found
+                if self._cancel is not None and self._cancel():
+                    raise Cancelled
+        finally:
+            context.max_errored_blocks, context.enable_progress_bars = before
+
+
+class CodecActor:
+    """A codec that stays loaded, on one machine of the cluster. Ray Data makes it and calls it with bundles."""
+
+    def __init__(self, job: bytes, num_threads: int, num_readers: int, version: str) -> None:
+        """What goes wrong here is told at the first call: an actor that cannot be made would be tried for ever."""
+        self._job: Job = pickle.loads(job)
+        self._num_readers = num_readers
+        self._work: Any = None
+        self._error: MimiGuiError | None = None
+        try:
+            self._begin(num_threads, version)
+        except MimiGuiError as error:
+            self._error = type(error)(f"{self._place()}: {error.message}", error.hint)
+
+    def _begin(self, num_threads: int, version: str) -> None:
+        if version != __version__:
+            raise MimiGuiError(
+                f"runs mimi-gui {__version__}, the run was begun with {version}: install the same everywhere.",
+                hint="A worker cannot begin",
+            )
+        if not (self._job.folder / JOB_NAME).exists():
+            raise MimiGuiError(
+                f"does not see {self._job.folder}: give all machines the same folder under the same path.",
+                hint="A worker cannot begin",
+            )
+        import torch
+
+        from mimi_gui.codec import tune_process
+        from mimi_gui.corpus_work import work_for
+
+        torch.set_num_threads(num_threads)
+        tune_process()
+        self._work = work_for(self._job, self._job.open(), None)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """``bundle``, pickled tasks -> ``outcomes``, a pickled list of them or the error that ends the run."""
+        from mimi_gui.corpus_stream import Listed, work_through
+
+        found: list[Outcome] | Exception
+        if self._error is not None:
+            found = self._error
+        else:
+            worker = self._place()
+            tasks: list[Task] = pickle.loads(row["bundle"])
+            try:
+                outcomes = work_through(self._work, Listed(tasks), self._num_readers)
+                found = [replace(outcome, worker=worker) for outcome in outcomes]
+            except MimiGuiError as error:
+                found = type(error)(f"{worker}: {error.message}", error.hint)
+        return {"outcomes": pickle.dumps(found)}
+
+    def _place(self) -> str:
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()[:8]
+        return f"{socket.gethostname()}/{node}/{os.getpid()}"
+
+
+def _bundles(tasks: list[Task], most: int) -> Iterator[list[Task]]:
+    """Neighbours together, up to a number of files and a length."""
+    bundle: list[Task] = []
+    length_s = 0.0
+    for task in tasks:
+        if bundle and (len(bundle) == most or length_s + task.length_s > _BUNDLE_S):
+            yield bundle
+            bundle, length_s = [], 0.0
+        bundle.append(task)
+        length_s += task.length_s
+    if bundle:
+        yield bundle
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MimiGuiError(
+            "--engine ray needs Ray, which is not installed: pip install 'ray[data]'.",
+            hint="A Ray cluster cannot be used",
+        ) from error
+    return ray
