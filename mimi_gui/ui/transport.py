@@ -14,9 +14,15 @@ import numpy as np
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 
 from mimi_gui.analysis.envelope import Envelope
+from mimi_gui.analysis.excerpts import Excerpts
+from mimi_gui.codes import Codes
 from mimi_gui.errors import PlaybackUnavailable
-from mimi_gui.playback import ABPlayer, Clip, OutputDevice, list_devices
+from mimi_gui.playback import ABPlayer, OutputDevice, list_devices
+from mimi_gui.ui.analysis_jobs import MatchLoudness
+from mimi_gui.ui.codec_jobs import Preview
+from mimi_gui.ui.feed import Feed
 from mimi_gui.ui.notices import Notice
+from mimi_gui.ui.row import Row
 from mimi_gui.ui.session import Session
 from mimi_gui.ui.settings import SettingsStore
 from mimi_gui.ui.worker import Desk, Failure, Job, WorkerThread
@@ -26,8 +32,8 @@ if TYPE_CHECKING:
 
 _LIVELY_MS = 20  # while something moves
 _IDLE_MS = 200  # a device may vanish
-_PIECE_SAMPLES = 120_000  # fed to a clip per tick: 5 s of sound, about 2 ms of work
 _SETTLE_MS = 300  # a loop edge that is being dragged
+_READ_AHEAD_S = 0.02  # what the sound card's block and a late callback may read beyond the latency
 _TOPIC = "sound"
 
 
@@ -40,45 +46,20 @@ class ListDevices(Job):
 
 
 @dataclass(frozen=True)
-class MatchLoudness(Job):
-    """Measure both sides over the span that is listened to. Result: LoudnessMatch."""
-
-    a: np.ndarray  # float32 [T]
-    b: np.ndarray  # float32 [T]
-    sample_rate: int
-
-    def run(self, desk: Desk) -> LoudnessMatch:
-        from mimi_gui.analysis.loudness import matching_gains  # scipy: half a second that the start does not have
-
-        return matching_gains(self.a, self.b, self.sample_rate)
-
-
-class _Feed:
-    """Fills a clip from an array that may still grow, a piece at a time."""
-
-    def __init__(self, samples: np.ndarray, source_rate: int, clip_rate: int) -> None:
-        self.samples = samples
-        self.clip = Clip.for_samples(len(samples), source_rate, clip_rate)
-        self.done = 0
-
-    def advance(self, ready: int) -> bool:
-        """Append up to ``_PIECE_SAMPLES`` of what is ready; returns whether there is more to append now."""
-        stop = min(ready, self.done + _PIECE_SAMPLES)
-        if stop > self.done:
-            self.clip.append(self.samples[self.done : stop])
-            self.done = stop
-        if self.done == len(self.samples) and not self.clip.is_finished:
-            self.clip.finish()
-        return self.done < ready
-
-
-@dataclass(frozen=True)
 class Take:
     """A reconstruction that stands in for the original as side A."""
 
     samples: np.ndarray  # float32 [T]
     envelope: Envelope
     title: str
+    codes: Codes | None = None  # what it was decoded from
+
+
+class _StandIn(ABPlayer):
+    """Stands where the player stood while that is lent: on the silent clock, and never opened."""
+
+    def open(self, *args: object, **options: object) -> None:
+        """Not while a listening test has the sound."""
 
 
 class Transport(QObject):
@@ -116,8 +97,9 @@ class Transport(QObject):
         self.take: Take | None = None
         self.difference_gain_db = 0.0
         self.devices: tuple[OutputDevice, ...] = ()
-        self._a: _Feed | None = None
-        self._b: _Feed | None = None
+        self._a: Feed | None = None
+        self._b: Feed | None = None
+        self._row: Row | None = None
         self._clip_rate = self.player.sample_rate
         self._told: tuple[object, ...] = ()
         self._error = ""
@@ -133,6 +115,7 @@ class Transport(QObject):
         session.source_changed.connect(self._new_document)
         session.sound_changed.connect(self._new_sound)
         session.sound_grew.connect(self._wake)
+        session.sound_previewed.connect(self._preview)
         session.finished.connect(self._sound_complete)
         measuring.finished.connect(self._job_finished)
         measuring.failed.connect(self._job_failed)
@@ -161,6 +144,42 @@ class Transport(QObject):
         self.player.open(self._settings.value.output_device or None, wait_s=0)
         self._wake()
 
+    def lend(self) -> ABPlayer:
+        """Give the player away, paused: until :meth:`take_back` all that the window does stays silent and still.
+
+        A listening test must have it alone: nothing in this window may move with what is heard.
+        """
+        lent = self.player
+        lent.pause()
+        self.player = _StandIn()
+        self._dress(self.player, lent)
+        self._wake()
+        return lent
+
+    def take_back(self, player: ABPlayer) -> None:
+        """The player comes back, falls silent, and stands where the window stands."""
+        stand_in, self.player = self.player, player
+        player.pause()
+        player.set_gap_switch(False)
+        self._dress(player, stand_in)
+        player.set_volume(self._settings.value.volume)
+        self._wake()
+
+    def _dress(self, player: ABPlayer, like: ABPlayer) -> None:
+        """Give ``player`` the clips and the state of ``like``."""
+        clips = [feed.clip if feed is not None else None for feed in (self._a, self._b)]
+        player.clear_loop()
+        if player.sample_rate == self._clip_rate:
+            player.set_clips(clips[0], clips[1])
+        else:
+            self._fill(a=True, b=True)  # at this player's rate
+        player.set_side(like.side)
+        player.set_gains_db(*like.gains_db)
+        player.set_volume(like.volume)
+        if self.loops and self.loop is not None:
+            player.set_loop(*self.loop)
+        player.seek(like.position_s)
+
     def close(self) -> None:
         """Fall silent and let the device go."""
         self._timer.stop()
@@ -169,8 +188,15 @@ class Transport(QObject):
 
     # Wishes
 
+    @property
+    def position_s(self) -> float:
+        """What is heard now, in seconds of the recording."""
+        return self.player.position_s if self._row is None else self._row.source_s(self.player.position_s)
+
     def toggle_play(self) -> None:
         """Play, or pause."""
+        if self.player.ended:
+            self._end_row()
         if self.player.is_playing:
             self.player.pause()
         elif self._a is not None or self._b is not None:
@@ -179,18 +205,20 @@ class Transport(QObject):
 
     def stop(self) -> None:
         """Pause and go back to the start."""
+        self._end_row()
         self.player.stop()
         self._wake()
 
     def seek(self, position_s: float) -> None:
         """Go on from there."""
+        self._end_row()
         self.player.seek(max(0.0, min(position_s, self._session.document.duration_s)))
         self._wake()
 
     def step(self, num_frames: int) -> None:
         """Move by whole token frames (80 ms each), landing on a frame's start."""
         info = self._session.document.info
-        frame = info.s_to_frame(self.player.position_s) + num_frames
+        frame = info.s_to_frame(self.position_s) + num_frames
         self.seek(info.frame_to_s(max(frame, 0)))
 
     def set_side(self, side: str) -> None:
@@ -225,11 +253,40 @@ class Transport(QObject):
         self.player.play()
         self._wake()
 
+    @property
+    def plays_row(self) -> bool:
+        """Whether spans are played one after the other just now."""
+        return self._row is not None
+
+    def play_row(self, spans: Excerpts) -> None:
+        """Play these spans one after the other, on the side that is heard; a seek, a loop or a stop ends it.
+
+        Nothing happens while the reconstruction still grows, or where there is no span.
+        """
+        document = self._session.document
+        if not spans.spans or not document.is_complete:
+            return
+        self._end_row()
+        self.player.clear_loop()
+        row = self._row = Row(spans, self._a, self._b, document.info.sample_rate, self.player.sample_rate)
+        self.player.set_clips(row.clip_a, row.clip_b)
+        self.player.seek(0.0)
+        self.player.play()
+        self._wake()
+
+    def _end_row(self) -> None:
+        """Back to the whole recording, at the place that was heard, going on if it was playing."""
+        if self._row is not None:
+            here, self._row = self.position_s, None
+            self._use_clips()
+            self.player.seek(here)
+            self._apply_loop()
+
     def set_loop_edge(self, edge: int) -> None:
         """Put the loop's start (0) or end (1) where the playhead is."""
         duration_s = self._session.document.duration_s
         start, end = self.loop or (0.0, duration_s)
-        here = self.player.position_s
+        here = self.position_s
         start, end = (here, end) if edge == 0 else (start, here)
         if end > start:
             self.set_loop((start, end))
@@ -242,6 +299,7 @@ class Transport(QObject):
         self._apply_loop()
 
     def _apply_loop(self) -> None:
+        self._end_row()
         if self.loops and self.loop is not None:
             self.player.set_loop(*self.loop)
             self.loop = self.player.loop_s or self.loop
@@ -257,14 +315,15 @@ class Transport(QObject):
             return
         count = document.sounding
         title = f"{'mix of ' if document.is_mix else ''}{count} codebook{'' if count == 1 else 's'}"
-        self._use_take(Take(document.sound, document.sound_envelope, title))
+        self.use_take(Take(document.sound, document.sound_envelope, title, document.codes))
 
     def unpin(self) -> None:
         """Hear the original as A again."""
         if self.take is not None:
-            self._use_take(None)
+            self.use_take(None)
 
-    def _use_take(self, take: Take | None) -> None:
+    def use_take(self, take: Take | None) -> None:
+        """Hear this as side A; None: the original again."""
         self.take = take
         self._fill(a=True)
         self.take_changed.emit()
@@ -317,24 +376,46 @@ class Transport(QObject):
     @Slot()
     def _new_sound(self) -> None:
         self.match = None
-        self._fill(b=True)
+        self._end_row()
+        sound, feed = self._session.document.sound, self._b
+        # B goes on as before, without a gap, wherever the new mix is not there yet.
+        goes_on = self.row is None and self.player.sample_rate == self._clip_rate
+        if not (goes_on and feed is not None and sound is not None and feed.replace(sound)):
+            self._fill(b=True)
         self._wake()
+
+    @Slot(object)
+    def _preview(self, preview: Preview) -> None:
+        if self._b is not None:
+            self._b.preview(preview.start, preview.samples, preview.lead, self._busy())
+
+    def _busy(self) -> tuple[int, int] | None:
+        """The samples of B's clip that may be on their way to the ear just now."""
+        player = self.player
+        if not player.is_playing:
+            return None
+        rate, here = self._clip_rate, player.position_s
+        return int(here * rate), int((here + player.latency_s + _READ_AHEAD_S) * rate)
 
     def _fill(self, *, a: bool = False, b: bool = False) -> None:
         """Begin clips at the device's rate for what is open."""
         document, rate = self._session.document, self.player.sample_rate
+        self._end_row()
         self._clip_rate = rate
         if a:
             self._a = None
             if self.take is not None:
-                self._a = _Feed(self.take.samples, document.info.sample_rate, rate)
+                self._a = Feed(self.take.samples, document.info.sample_rate, rate)
             elif document.recording is not None:
                 waveform = document.recording.waveform
-                self._a = _Feed(waveform.samples, waveform.sample_rate, rate)
+                self._a = Feed(waveform.samples, waveform.sample_rate, rate)
         if b:
             self._b = None
             if document.sound is not None:
-                self._b = _Feed(document.sound, document.info.sample_rate, rate)
+                self._b = Feed(document.sound, document.info.sample_rate, rate)
+        self._use_clips()
+
+    def _use_clips(self) -> None:
         clips = [feed.clip if feed is not None else None for feed in (self._a, self._b)]
         self.player.set_clips(clips[0], clips[1])
 
@@ -396,15 +477,19 @@ class Transport(QObject):
             self._apply_loop()
         more = False
         for feed, ready in ((self._a, None), (self._b, document.num_samples)):
-            if feed is not None and not feed.clip.is_finished:
-                more |= feed.advance(len(feed.samples) if ready is None else ready)
+            if feed is not None and not feed.is_finished:
+                more |= feed.advance(len(feed.samples) if ready is None else ready, self._busy())
+        more |= self._row is not None and self._row.advance()
         if player.error and player.error != self._error:
             self._complain(player.error)
         elif player.is_open and self._error:
             self._error = ""
             self.settled.emit(_TOPIC)
         playing = player.is_playing
-        self.position_changed.emit(player.position_s, playing)
+        ear = self._session.ear
+        here = self.position_s
+        ear.position_s, ear.loop_s, ear.is_playing = here, player.loop_s, playing
+        self.position_changed.emit(here, playing)
         told = (
             playing, player.side, self.loops, self.loop, player.is_open, self.has_a, self.has_b,
             player.underruns, round(player.latency_s, 3),
