@@ -20,6 +20,7 @@ from mimi_gui.ui.worker import Desk, Job
 if TYPE_CHECKING:
     from mimi_gui.analysis.error_strip import ErrorStrip, Moment
     from mimi_gui.analysis.ladder import Rung
+    from mimi_gui.analysis.loudness import LoudnessMatch
     from mimi_gui.analysis.metrics import MetricResult
 
 
@@ -88,6 +89,20 @@ class MeasureNumbers(Job):
             return Numbers(whole)
         selection = measure(self.a, self.b, rate, self.codes, cancel=desk.is_cancelled, span_s=self.span)
         return Numbers(whole, tuple(selection), self.span)
+
+
+@dataclass(frozen=True)
+class MatchLoudness(Job):
+    """Measure both sides over the span that is listened to. Result: LoudnessMatch."""
+
+    a: np.ndarray  # float32 [T]
+    b: np.ndarray  # float32 [T]
+    sample_rate: int
+
+    def run(self, desk: Desk) -> LoudnessMatch:
+        from mimi_gui.analysis.loudness import matching_gains  # scipy: half a second that the start does not have
+
+        return matching_gains(self.a, self.b, self.sample_rate)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ class Commands(QObject):
         self._transport.set_loop((0.0, self._session.document.duration_s))
 
     def copy_position(self) -> None:
-        seconds = self._transport.player.position_s
+        seconds = self._transport.position_s
         frame = self._session.document.info.s_to_frame(seconds)
         QGuiApplication.clipboard().setText(f"{format_time(seconds, 0.001)} (frame {frame})")
 

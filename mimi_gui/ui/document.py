@@ -74,3 +74,13 @@ class Document:
         """A file name for "tokens" or "audio" that says what is in it."""
         stem = self.entry.path.stem if self.entry is not None else "recording"
         return f"{stem}.npz" if kind == "tokens" else f"{stem}.mimi-{'mix-' if self.is_mix else ''}{self.sounding}.wav"
+
+
+@dataclass(frozen=True)
+class Take:
+    """A reconstruction that stands in for the original as side A."""
+
+    samples: np.ndarray  # float32 [T]
+    envelope: Envelope
+    title: str
+    codes: Codes | None = None  # what it was decoded from

@@ -10,16 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 
-from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.analysis.excerpts import Excerpts
-from mimi_gui.codes import Codes
 from mimi_gui.errors import PlaybackUnavailable
 from mimi_gui.playback import ABPlayer, OutputDevice, list_devices
 from mimi_gui.ui.analysis_jobs import MatchLoudness
 from mimi_gui.ui.codec_jobs import Preview
+from mimi_gui.ui.document import Take
 from mimi_gui.ui.feed import Feed
 from mimi_gui.ui.notices import Notice
 from mimi_gui.ui.row import Row
@@ -43,16 +41,6 @@ class ListDevices(Job):
 
     def run(self, desk: Desk) -> tuple[OutputDevice, ...]:
         return tuple(list_devices())
-
-
-@dataclass(frozen=True)
-class Take:
-    """A reconstruction that stands in for the original as side A."""
-
-    samples: np.ndarray  # float32 [T]
-    envelope: Envelope
-    title: str
-    codes: Codes | None = None  # what it was decoded from
 
 
 class _StandIn(ABPlayer):
@@ -379,7 +367,7 @@ class Transport(QObject):
         self._end_row()
         sound, feed = self._session.document.sound, self._b
         # B goes on as before, without a gap, wherever the new mix is not there yet.
-        goes_on = self.row is None and self.player.sample_rate == self._clip_rate
+        goes_on = self.player.sample_rate == self._clip_rate
         if not (goes_on and feed is not None and sound is not None and feed.replace(sound)):
             self._fill(b=True)
         self._wake()
