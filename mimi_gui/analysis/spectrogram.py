@@ -160,11 +160,24 @@ def tile_db(
     return 10 * np.log10(np.maximum(power, _SILENCE))
 
 
+def columns(
+    samples: np.ndarray, starts: np.ndarray, sample_rate: int, settings: SpectrogramSettings
+) -> np.ndarray:
+    """Columns centred on the samples ``starts`` (rising), as a tile's: uint8 ``[F, N]``."""
+    power = power_columns(samples, starts, settings)
+    if settings.scale != "linear":
+        power = _rows(power, sample_rate, settings)
+    return _levels(10 * np.log10(np.maximum(power, _SILENCE)), settings)
+
+
 def tile(
     samples: np.ndarray, sample_rate: int, settings: SpectrogramSettings, index: int, level: int = 0
 ) -> np.ndarray:
     """One tile as uint8 ``[F, N]``: ``floor_db`` is 0, ``ceiling_db`` is 255. Raises as :func:`tile_db`."""
-    db = tile_db(samples, sample_rate, settings, index, level)
+    return _levels(tile_db(samples, sample_rate, settings, index, level), settings)
+
+
+def _levels(db: np.ndarray, settings: SpectrogramSettings) -> np.ndarray:
     span = settings.ceiling_db - settings.floor_db
     return np.rint(np.clip((db - settings.floor_db) * (255 / span), 0, 255)).astype(np.uint8)
 
