@@ -21,6 +21,7 @@ import numpy as np
 from mimi_gui.analysis.envelope import Envelope, EnvelopeBuilder
 from mimi_gui.codes import CodecInfo, Codes
 from mimi_gui.errors import CodesMismatch, ModelUnavailable
+from mimi_gui.remix import Ear, Remix
 from mimi_gui.ui.worker import Desk, Job
 
 if TYPE_CHECKING:
@@ -100,6 +101,20 @@ class Grown:
 
     num_frames: int
     num_samples: int
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Sound from the middle, before it is its turn: near enough to be heard at once, not to be kept.
+
+    Attributes:
+        start: the first sample, at the codec's rate. lead: samples of warm-up that stand before it in ``samples``.
+        samples: float32 [T].
+    """
+
+    start: int
+    samples: np.ndarray
+    lead: int
 
 
 def preload_torch() -> None:
@@ -239,6 +254,9 @@ class Encode(Job):
 class Decode(Job):
     """Decode some codebooks (numbers from 0) of tokens that are here; delivers as :class:`Encode`.
 
+    With an ``ear``, which the window moves meanwhile, what it is about to hear is decoded first and delivered as
+    :class:`Preview`.
+
     Raises:
         CodesMismatch: the tokens belong to another checkpoint.
     """
@@ -247,6 +265,7 @@ class Decode(Job):
     codes: Codes
     title: str
     codebooks: tuple[int, ...]
+    ear: Ear | None = None
 
     def run(self, desk: Desk) -> ModelChoice:
         codec = ensure_codec(desk, self.choice)
@@ -260,21 +279,22 @@ class Decode(Job):
             outline.advance(len(sound))
             desk.deliver(Grown(codes.num_frames, len(sound)))
             return self.choice
-        decoder = codec.stream_decoder(chosen)
         text = f"Decoding {self.title} with {len(chosen)} codebook{'s' if len(chosen) > 1 else ''}"
         desk.report(text, 0, codes.num_frames, "frames")
-        made, chunk = 0, 2 * _FIRST_CHUNK_FRAMES
-        while made < codes.num_frames:
+        array, size = codes.array[: max(chosen) + 1], info.frame_size
+        remix = Remix(lambda: codec.stream_decoder(chosen), array, info.frame_rate, self.ear or Ear())
+        desk.check_cancelled()
+        for block in remix.blocks():
+            start = block.start_frame * size
+            if block.is_exact:
+                _put(sound, start, block.samples)
+                ready = min(remix.num_exact * size, len(sound))
+                outline.advance(ready)
+                desk.deliver(Grown(remix.num_exact, ready))
+                desk.report(text, remix.num_exact, codes.num_frames, "frames")
+            else:
+                desk.deliver(Preview(start, block.samples, block.lead_frames * size))
             desk.check_cancelled()
-            begun = time.monotonic()
-            block = codes.array[: max(chosen) + 1, made : made + chunk]
-            _put(sound, made * info.frame_size, decoder.push(block))
-            made += block.shape[1]
-            ready = min(made * info.frame_size, len(sound))
-            outline.advance(ready)
-            desk.deliver(Grown(made, ready))
-            desk.report(text, made, codes.num_frames, "frames")
-            chunk = _next_chunk(chunk, time.monotonic() - begun)
         return self.choice
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal, Slot
 
 from mimi_gui.codes import CodecInfo, Codes
+from mimi_gui.remix import Ear
 from mimi_gui.ui.codec_jobs import (
     DEFAULT_MODEL,
     DEMO_MODEL,
@@ -25,6 +26,7 @@ from mimi_gui.ui.codec_jobs import (
     ModelChoice,
     ModelMissing,
     ModelReady,
+    Preview,
     with_fewer,
 )
 from mimi_gui.ui.document import Document
@@ -53,6 +55,7 @@ class Session(QObject):
         recordings, current: the list that can be clicked through, and which line of it is open (-1: none).
         model: the loaded codec, or None.
         model_state: "loading", "ready", "missing", "failed" or "downloading".
+        ear: where somebody listens, kept true by the transport; the codec thread reads it.
     """
 
     source_changed = Signal()  # another document: recording, or None
@@ -60,6 +63,7 @@ class Session(QObject):
     codes_grew = Signal(object)
     sound_changed = Signal()  # another reconstruction begins
     sound_grew = Signal(object)
+    sound_previewed = Signal(object)  # Preview: what the ear needs, while the rest is decoded
     finished = Signal()  # the reconstruction is complete
     num_codebooks_changed = Signal(object)
     model_changed = Signal()
@@ -90,6 +94,7 @@ class Session(QObject):
         self._newcomer: Entry | None = None  # joined the list, and leaves it again if it cannot be read
         self._opening: int | None = None  # index in recordings of what is being read
         self.document = Document()
+        self.ear = Ear()
         for thread in (codec, files):
             thread.started.connect(self._job_started)
             thread.progressed.connect(self._job_progressed)
@@ -217,7 +222,9 @@ class Session(QObject):
         elif document.codes is not None:
             is_done = document.is_complete and document.codebooks == self.wanted
             if not is_done or self.is_making:
-                job = Decode(self.choice, document.codes, document.title, self.wanted)
+                # Another choice of codebooks: what is about to be heard first.
+                ear = self.ear if document.sound is not None else None
+                job = Decode(self.choice, document.codes, document.title, self.wanted, ear)
                 self._submit("make", self._codec, job)
         elif document.recording is not None:
             recording = document.recording
@@ -303,6 +310,8 @@ class Session(QObject):
             return
         elif isinstance(part, Growth):
             self._take_growth(part)
+        elif isinstance(part, Preview):
+            self.sound_previewed.emit(part)
         elif isinstance(part, Grown):
             self.document.num_frames, self.document.num_samples = part.num_frames, part.num_samples
             if self.document.codes is None:
