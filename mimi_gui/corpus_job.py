@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mimi_gui.codec import MimiCodec
 
 JOB_NAME = "corpus.json"
+DIED = "its workers died on it again and again: it needs more memory than there is, or crashes its decoder."
 _log = logging.getLogger(__name__)
 
 # Bytes of a second of audio, at the low end of what corpora hold, so that guesses of length err towards long.
@@ -71,7 +72,9 @@ class Job:
             "num_codebooks": self.num_codebooks,
             "precision": self.precision,
         }
-        return facts | ({"channels": self.channels} if self.encodes else {"format": self.suffix, "subtype": self.subtype})
+        return facts | (
+            {"channels": self.channels} if self.encodes else {"format": self.suffix, "subtype": self.subtype}
+        )
 
     @property
     def mark(self) -> str:

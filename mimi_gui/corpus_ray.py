@@ -1,9 +1,10 @@
 """A corpus job on a Ray cluster: Ray Data with one codec actor per GPU or group of cores.
 
 Only names and manifest lines travel; audio and tokens go between each worker and the files, which every machine sees
-under the same paths. The one who asks hands out files in bundles and keeps the books. Ray Data does a bundle
-again whose actor died; what that actor had saved is found whole and not written again. A bundle that is lost all the same is
-handed out file by file, so that a file which kills its worker costs one line of the manifest and not the run.
+under the same paths. The one who asks hands out files in bundles and keeps the books. Ray Data gives a bundle whose
+actor died to the actor's successor, for ever; so a ledger counts how often each file was begun. What was saved is
+found whole and not written again, what was begun is tried again alone, and a file on which workers keep dying
+costs one line of the manifest and not the run.
 
 Ray is imported where it is used.
 """
@@ -17,16 +18,19 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mimi_gui import __version__
-from mimi_gui.corpus_job import JOB_NAME, Job, Outcome, Task
+from mimi_gui.corpus_job import DIED, JOB_NAME, Job, Outcome, Task
 from mimi_gui.errors import Cancelled, MimiGuiError
+
+if TYPE_CHECKING:
+    from mimi_gui.corpus_work import Work
 
 _ROUND_TASKS = 100_000  # described in memory at once
 _BUNDLE_S, _BUNDLE_FILES = 600.0, 64  # of audio, by guess: enough to read ahead, little to do again
 _DEFAULT_THREADS = 2
-DIED = "Its worker died on it again and again: it needs more memory than there is, or crashes its decoder."
+_MOST_BEGINNINGS = 3  # of a file: the last two alone
 
 
 class Cluster:
@@ -87,20 +91,34 @@ class Cluster:
         return True
 
     def _round(self, job: Job, tasks: list[Task]) -> Iterator[Outcome]:
+        import ray.data
+
         tasks = [replace(task, source=task.source.absolute(), target=task.target.absolute()) for task in tasks]
-        left = {task.number: task for task in tasks}
         size, resources = self._size()
-        most = max(1, min(_BUNDLE_FILES, len(tasks) // (4 * size)))
-        for bundles in (list(_bundles(tasks, most)), None):
-            if bundles is None:
-                bundles = [[task] for task in left.values()]
-            if not bundles:
-                return
-            for outcome in self._outcomes(job, bundles, min(size, len(bundles)), resources):
-                if left.pop(outcome.number, None) is not None:
-                    yield outcome
-        for number, task in left.items():
-            yield Outcome(number, "failed", {"error": f"{task.source}: {DIED}"})
+        bundles = list(_bundles(tasks, max(1, min(_BUNDLE_FILES, len(tasks) // (4 * size)))))
+        rows = [{"bundle": pickle.dumps(bundle)} for bundle in bundles]
+        ledger = self._ray.remote(num_cpus=0)(Ledger).remote()
+        actor: Any = CodecActor
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        context = ray.data.DataContext.get_current()
+        bars, context.enable_progress_bars = context.enable_progress_bars, False
+        try:
+            done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+                actor,
+                fn_constructor_args=(pickle.dumps(job), self._num_threads, self._num_readers, __version__, ledger),
+                compute=ray.data.ActorPoolStrategy(size=min(size, len(rows))),
+                **resources,
+            )
+            for row in done.iter_rows():
+                found = pickle.loads(row["outcomes"])  # our own actors made it
+                if isinstance(found, Exception):
+                    raise found
+                yield from found
+                if self._cancel is not None and self._cancel():
+                    raise Cancelled
+        finally:
+            context.enable_progress_bars = bars
 
     def _size(self) -> tuple[int, dict[str, Any]]:
         """How many actors, and what each takes."""
@@ -117,46 +135,29 @@ class Cluster:
             )
         return self._num_workers or fits, {"num_cpus": self._num_threads}
 
-    def _outcomes(
-        self, job: Job, bundles: list[list[Task]], size: int, resources: dict[str, Any]
-    ) -> Iterator[Outcome]:
-        """One pass of Ray Data over the bundles; those that could not be done are left out."""
-        import ray.data
 
-        for name in ("ray.data", "ray"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        context = ray.data.DataContext.get_current()
-        before = context.max_errored_blocks, context.enable_progress_bars
-        context.max_errored_blocks, context.enable_progress_bars = -1, False
-        try:
-            rows = [{"bundle": pickle.dumps(bundle)} for bundle in bundles]
-            arguments = (pickle.dumps(job), self._num_threads, self._num_readers, __version__)
-            done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-                CodecActor,
-                fn_constructor_args=arguments,
-                compute=ray.data.ActorPoolStrategy(size=size),
-                max_restarts=-1,
-                max_task_retries=1,
-                **resources,
-            )
-            for row in done.iter_rows():
-                found = pickle.loads(row["outcomes"])  # our own actors made it
-                if isinstance(found, Exception):
-                    raise found
-                yield from found
-                if self._cancel is not None and self._cancel():
-                    raise Cancelled
-        finally:
-            context.max_errored_blocks, context.enable_progress_bars = before
+class Ledger:
+    """An actor that outlives the workers: how often each task was begun."""
+
+    def __init__(self) -> None:
+        self._begun: dict[int, int] = {}
+
+    def begin(self, number: int) -> None:
+        """Count one more."""
+        self._begun[number] = self._begun.get(number, 0) + 1
+
+    def begun(self, numbers: list[int]) -> list[int]:
+        """The counts of some tasks."""
+        return [self._begun.get(number, 0) for number in numbers]
 
 
 class CodecActor:
     """A codec that stays loaded, on one machine of the cluster. Ray Data makes it and calls it with bundles."""
 
-    def __init__(self, job: bytes, num_threads: int, num_readers: int, version: str) -> None:
+    def __init__(self, job: bytes, num_threads: int, num_readers: int, version: str, ledger: Any) -> None:
         """What goes wrong here is told at the first call: an actor that cannot be made would be tried for ever."""
         self._job: Job = pickle.loads(job)
-        self._num_readers = num_readers
+        self._num_readers, self._ledger = num_readers, ledger
         self._work: Any = None
         self._error: MimiGuiError | None = None
         try:
@@ -182,30 +183,58 @@ class CodecActor:
 
         torch.set_num_threads(num_threads)
         tune_process()
-        self._work = work_for(self._job, self._job.open(), None)
+        self._work = _Noted(work_for(self._job, self._job.open(), None), self._ledger)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """``bundle``, pickled tasks -> ``outcomes``, a pickled list of them or the error that ends the run."""
-        from mimi_gui.corpus_stream import Listed, work_through
-
         found: list[Outcome] | Exception
         if self._error is not None:
             found = self._error
         else:
-            worker = self._place()
-            tasks: list[Task] = pickle.loads(row["bundle"])
             try:
-                outcomes = work_through(self._work, Listed(tasks), self._num_readers)
-                found = [replace(outcome, worker=worker) for outcome in outcomes]
+                found = self._outcomes(pickle.loads(row["bundle"]))
             except MimiGuiError as error:
-                found = type(error)(f"{worker}: {error.message}", error.hint)
+                found = type(error)(f"{self._place()}: {error.message}", error.hint)
         return {"outcomes": pickle.dumps(found)}
+
+    def _outcomes(self, tasks: list[Task]) -> list[Outcome]:
+        """Together what nobody has begun, alone what another worker may have died on."""
+        import ray
+
+        from mimi_gui.corpus_stream import Listed, work_through
+
+        worker = self._place()
+        counts = ray.get(self._ledger.begun.remote([task.number for task in tasks]))
+        fresh = [task for task, count in zip(tasks, counts, strict=True) if count == 0]
+        found: list[Outcome] = []
+        for task, count in zip(tasks, counts, strict=True):
+            if count >= _MOST_BEGINNINGS:
+                found.append(Outcome(task.number, "failed", {"error": f"{task.source}: {DIED}"}))
+            elif count:
+                found += work_through(self._work, Listed([task]), 1)
+        found += work_through(self._work, Listed(fresh), self._num_readers)
+        return [replace(outcome, worker=worker) for outcome in found]
 
     def _place(self) -> str:
         import ray
 
         node = ray.get_runtime_context().get_node_id()[:8]
         return f"{socket.gethostname()}/{node}/{os.getpid()}"
+
+
+class _Noted:
+    """Work whose files are in the ledger before they are touched."""
+
+    def __init__(self, work: Work, ledger: Any) -> None:
+        self._work, self._ledger = work, ledger
+        self.most_files = work.most_files
+        self.is_long, self.compute, self.save = work.is_long, work.compute, work.save
+
+    def load(self, task: Task) -> Any:
+        import ray
+
+        ray.get(self._ledger.begin.remote(task.number))
+        return self._work.load(task)
 
 
 def _bundles(tasks: list[Task], most: int) -> Iterator[list[Task]]:

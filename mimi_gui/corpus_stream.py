@@ -117,7 +117,7 @@ def _compute(
     if len(batch) > 1:
         try:
             results = work.compute(batch)
-        except Exception as error:  # noqa: BLE001 - it is found out below which file it was
+        except Exception as error:
             if ends_the_run(error):
                 raise
     for number, (task, loaded) in enumerate(batch):

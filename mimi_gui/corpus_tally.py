@@ -181,9 +181,7 @@ class Tally:
             left_s = 0.0 if left_s is not None else None
         total = max(len(self._items), self._done + self._skipped + self._failed)
         self._progress(
-            Progress(
-                self._done, self._skipped, self._failed, total, self._audio_s, elapsed_s, left_s, record, worker
-            )
+            Progress(self._done, self._skipped, self._failed, total, self._audio_s, elapsed_s, left_s, record, worker)
         )
 
 

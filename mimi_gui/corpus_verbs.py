@@ -120,9 +120,7 @@ def _shard(text: str) -> tuple[int, int]:
     return int(number), int(count)
 
 
-def _engine(
-    engine: str, workers: int | None, threads: int | None, address: str | None, readers: int
-) -> dict[str, Any]:
+def _engine(engine: str, workers: int | None, threads: int | None, address: str | None, readers: int) -> dict[str, Any]:
     if engine not in ("local", "ray"):
         raise typer.BadParameter(f"--engine is {engine}, expected local or ray")
     if address is not None and engine != "ray":

@@ -237,9 +237,7 @@ class Decoding:
         if not isinstance(samples, int):
             task.target.parent.mkdir(parents=True, exist_ok=True)
             rate, mark = self._codec.info.sample_rate, self._job.mark
-            with AudioWriter(
-                task.target, rate, subtype=self._job.subtype, overwrite=True, comment=mark
-            ) as writer:
+            with AudioWriter(task.target, rate, subtype=self._job.subtype, overwrite=True, comment=mark) as writer:
                 writer.write(samples)
             num_clipped = writer.num_clipped
         return {

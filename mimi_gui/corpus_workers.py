@@ -19,7 +19,7 @@ from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
-from mimi_gui.corpus_job import Job, Outcome, Task
+from mimi_gui.corpus_job import DIED, Job, Outcome, Task
 from mimi_gui.errors import Cancelled, MimiGuiError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.2
 _MOST_IDLE_DEATHS = 3
-DIED_TWICE = "Its worker died on it twice: it needs more memory than there is, or crashes its decoder."
 
 
 @dataclass
@@ -147,7 +146,7 @@ class Workers:
         worker.stop_pipe.close()
         for number, task in worker.tasks.items():
             if number in self._died_once:
-                yield Outcome(number, "failed", {"error": f"{task.source}: {DIED_TWICE}"})
+                yield Outcome(number, "failed", {"error": f"{task.source}: {DIED}"})
             else:
                 self._died_once.add(number)
                 self._suspects.append(task)
