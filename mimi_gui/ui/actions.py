@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMenu, QMenuBar
 
-MENUS = ("File", "Edit", "View", "Playback", "Codec", "Help")
+MENUS = ("File", "Edit", "View", "Playback", "Codec", "Tokens", "Listening", "Help")
 SEPARATOR = "-"
 
 
@@ -108,6 +108,30 @@ SPECS = (
     Spec("Help", "keys", "&Keys", ("F1", "F2"), "List all keys"),
     Spec("Help", "troubleshooting", "&Troubleshooting", ("Shift+F1",), "What to do when something does not work"),
     Spec("Help", "open_log", "Show the &Log File", (), "Open the folder of the log in the file manager"),
+    Spec("Tokens", "select_code", "&Light Up the Token Here", ("T",), "Mark every occurrence of the code at the"
+         " playhead; a click on the heatmap does the same", "open"),
+    Spec("Tokens", "play_occurrences", "&Play Its Occurrences in a Row", ("Shift+T",), "One after the other, on the"
+         " side that is heard", "sound"),
+    Spec("Tokens", "next_mark", "&Next Marked Frame", ("N",), "Go to the next occurrence, or the next frame that"
+         " differs", "open"),
+    Spec("Tokens", "previous_mark", "Pre&vious Marked Frame", ("Shift+N",), "Go to the occurrence before, or the frame"
+         " before that differs", "open"),
+    _line("Tokens"),
+    Spec("Listening", "test_abx", "&ABX Test …", ("Ctrl+Shift+X",), "Blind test: can a difference be heard?", "tokens"),
+    Spec(
+        "Listening", "test_staircase", "&Staircase …", ("Ctrl+Shift+K",),
+        "Blind test: from how many codebooks on is no difference shown?", "tokens",
+    ),
+    Spec(
+        "Listening", "test_preference", "&Preference …", ("Ctrl+Shift+P",),
+        "Blind test: which of two takes sounds better?", "tokens",
+    ),
+    Spec(
+        "Listening", "test_mushra", "&MUSHRA Ratings …", ("Ctrl+Shift+M",),
+        "Blind ratings of up to eight takes, with hidden reference and anchor", "tokens",
+    ),
+    _line("Listening"),
+    Spec("Listening", "open_listening_log", "Show a &Log …", ("Ctrl+Shift+L",), "Read a test's log and verify it"),
     _line("Help"),
     Spec("Help", "about", "&About Mimi GUI", (), "Version, licence, where things come from"),
 )  # fmt: skip

@@ -25,6 +25,8 @@ from mimi_gui.ui.transport import Transport
 
 if TYPE_CHECKING:
     from mimi_gui.ui.actions import Actions
+    from mimi_gui.ui.listening_desk import ListeningDesk
+    from mimi_gui.ui.panels import Panels
     from mimi_gui.ui.theme import ThemeKeeper
 
 _ZOOM = 1.5
@@ -49,6 +51,7 @@ class Commands(QObject):
     ) -> None:
         super().__init__(window)
         self._window, self._session, self._transport, self._wall = window, session, transport, wall
+        panels: Panels,
         self._settings, self._themes, self._log_file = settings, themes, log_file
         self.actions: Actions | None = None
 
@@ -56,6 +59,7 @@ class Commands(QObject):
         """Carry out what a banner or the welcome page offers: an action's name, or ``name:argument``."""
         verb, _, argument = name.partition(":")
         if verb == "use-model":
+        self._panels, self._marks = panels, panels.marks
             self._session.use_model(argument)
         elif verb == "use-device":
             self._session.use_device(argument)
@@ -125,6 +129,8 @@ class Commands(QObject):
     def preferences(self) -> None:
         PreferencesDialog(self._session, self._transport, self._settings, self._themes, self._window).exec()
 
+        if self._marks.clear() or self._marks.stop_comparing():
+            return
     # View
 
     def fit(self) -> None:
@@ -296,6 +302,46 @@ class Commands(QObject):
     def open_log(self) -> None:
         if self._log_file is not None:
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._log_file.parent)))
+
+    # Tokens
+
+    def select_code(self) -> None:
+        self._marks.select_here()
+
+    def play_occurrences(self) -> None:
+        self._marks.play_all()
+
+    def next_mark(self) -> None:
+        self._marks.step(1)
+
+    def previous_mark(self) -> None:
+        self._marks.step(-1)
+
+    # Listening
+
+    def test_abx(self) -> None:
+        self._test("abx")
+
+    def test_staircase(self) -> None:
+        self._test("staircase")
+
+    def test_preference(self) -> None:
+        self._test("preference")
+
+    def test_mushra(self) -> None:
+        self._test("mushra")
+
+    def _test(self, kind: str) -> None:
+        if self.listening is not None:
+            self.listening.open(kind)
+
+    def open_listening_log(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self._window, "Show the log of a listening test", self._settings.value.listening_folder,
+            "Logs of listening tests (*.json)",
+        )  # fmt: skip
+        if path and self.listening is not None:
+            self.listening.open_log(Path(path))
 
     def about(self) -> None:
         AboutDialog(self._window).exec()

@@ -42,10 +42,14 @@ class HeatmapView(Lane):
     """The token heatmap, drawn from an array that may still be filling.
 
     Signals:
-        cell_requested(int, int): a double click on the token of this codebook and frame.
+        cell_clicked(int, int): a click on the token of this codebook and frame.
+        cell_requested(int, int): a double click.
+        rows_dragged(int, int): a drag that selects a loop went from this codebook to that one.
     """
 
+    cell_clicked = Signal(int, int)
     cell_requested = Signal(int, int)
+    rows_dragged = Signal(int, int)
 
     def __init__(self, axis: TimeAxis, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(axis, theme, "Tokens", parent)
@@ -56,6 +60,8 @@ class HeatmapView(Lane):
         self._heard_set: frozenset[int] | None = None
         self._mark_counts: np.ndarray | None = None  # int32 [K, T + 1]: marked cells before each frame
         self._mark_color = ""
+        self._selected_rows: tuple[int, int] | None = None
+        self._other: tuple[np.ndarray, str] | None = None
         self._usage: dict[tuple[int, int], np.ndarray] = {}  # by frames per bin and block of bins
         self.tints_loop = False
         self.setMinimumHeight(92)
@@ -63,7 +69,8 @@ class HeatmapView(Lane):
             "Each cell is one token: what a codebook chose for 80 ms of sound.\n"
             "Equal colour in a row = equal token.\n"
             "The first row is semantic: what is said. The others are acoustic: how it sounds.\n"
-            "Click: play from here. Drag: select a loop. Wheel: zoom at the pointer."
+            "Click: play from here, and light up the token wherever it occurs. Double click: more about it.\n"
+            "Drag: select a loop. Wheel: zoom at the pointer."
         )
 
     def set_codes(self, codes: np.ndarray | None, grid: FrameGrid | None, num_ready: int | None = None) -> None:
@@ -104,6 +111,16 @@ class HeatmapView(Lane):
             self._mark_counts = np.zeros((mask.shape[0], mask.shape[1] + 1), np.int32)
             np.cumsum(mask, axis=1, out=self._mark_counts[:, 1:])
         self.refresh()
+
+    def set_selected_rows(self, rows: tuple[int, int] | None) -> None:
+        """Frame these codebooks (first and last) over the loop's span: what an edit would change; None ends it."""
+        if rows != self._selected_rows:
+            self._selected_rows = rows
+            self.update()
+
+    def set_other(self, codes: np.ndarray | None, name: str = "") -> None:
+        """Tell what ``codes``, integer [K, T], have where the pointer is; ``name`` says whose they are."""
+        self._other = None if codes is None else (codes, name)
 
     def refresh(self) -> None:
         note = ""
@@ -153,13 +170,33 @@ class HeatmapView(Lane):
         """1 while every frame gets a device pixel, else the power of two that fits a pixel."""
         return 1 if frames_per_px <= 1.0 else 2 ** math.ceil(math.log2(frames_per_px))
 
-    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        row = self.row_at(event.position().y())
+    def cell_at(self, position: QPointF) -> tuple[int, int] | None:
+        """Codebook and frame under a point of this widget, where there is a token."""
+        row = self.row_at(position.y())
         if row is None or self._grid is None:
-            return
-        frame = self._grid.s_to_frame(self.time_at(event.position()))
-        if 0 <= frame < self._ready:
-            self.cell_requested.emit(row, frame)
+            return None
+        frame = self._grid.s_to_frame(self.time_at(position))
+        return (row, frame) if 0 <= frame < self._ready else None
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        cell = self.cell_at(event.position())
+        if cell is not None:
+            self.cell_requested.emit(*cell)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        super().mouseMoveEvent(event)
+        if self.selects and self._codes is not None:
+            rect, last = self.plot_rect(), self._codes.shape[0] - 1
+            ends = (self._pressed_at.y(), event.position().y())
+            first, second = (self.row_at(min(max(y, rect.top()), rect.bottom())) for y in ends)
+            self.rows_dragged.emit(first or 0, last if second is None else second)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        is_click = self.is_pressed and event.button() == Qt.MouseButton.LeftButton
+        super().mouseReleaseEvent(event)
+        cell = self.cell_at(event.position()) if is_click else None
+        if cell is not None:
+            self.cell_clicked.emit(*cell)
 
     # --- words -------------------------------------------------------------------------------------------
 
@@ -175,6 +212,11 @@ class HeatmapView(Lane):
             return words
         code = int(self._codes[row, frame])
         words = f"{words}   token {code}"
+        if self._other is not None:
+            other, name = self._other
+            if row < other.shape[0] and frame < other.shape[1]:
+                words += "   the same" if int(other[row, frame]) == code else f"   {int(other[row, frame])}"
+                words += f" in {name}"
         per_bin = self.frames_per_bin(self._frames_per_px())
         if per_bin > 1:
             first = frame // per_bin * per_bin
@@ -297,6 +339,21 @@ class HeatmapView(Lane):
         cell_px = grid.frame_to_s(1) / self.axis.span_s * width
         if cell_px >= _MIN_NAME_PX * ratio:
             self._draw_names(painter, edges, cell_px, round(self._gap(edges)), ratio)
+
+    def draw_loop(self, painter: QPainter, rect: QRect) -> None:
+        super().draw_loop(painter, rect)
+        if self._selected_rows is None or self.axis.loop is None or self._codes is None or self._grid is None:
+            return
+        edges = self._row_edges(rect.height())
+        first, last = (min(row, len(edges) - 2) for row in sorted(self._selected_rows))
+        left, right = (self.x_at(edge) for edge in self.axis.loop)
+        bottom = edges[last + 1] - (self._gap(edges) if self._is_semantic(last) else 0)
+        box = QRectF(left, rect.top() + edges[first], right - left, bottom - edges[first])
+        painter.setClipRect(rect)
+        for color, width in (("plot", 4.0), ("loop", 2.0)):
+            painter.setPen(QPen(self.theme.color(color), width))
+            painter.drawRect(box.adjusted(1, 1, -1, -1))
+        painter.setClipping(False)
 
     def _token_cells(self, frames: np.ndarray) -> np.ndarray:
         """Colour indices uint8 [K, n] of the codes at these frames."""

@@ -113,6 +113,16 @@ class TimeCanvas(QWidget):
         """Whether a selection, an edge or the view is being dragged in this canvas."""
         return self._drag not in (_Drag.NONE, _Drag.PRESSED)
 
+    @property
+    def is_pressed(self) -> bool:
+        """Whether the button is down and nothing has been dragged yet: its release is a click."""
+        return self._drag is _Drag.PRESSED
+
+    @property
+    def selects(self) -> bool:
+        """Whether a new loop is being dragged in this canvas."""
+        return self._drag is _Drag.SELECT
+
     def _loop_edge_at(self, position: QPointF) -> int | None:
         """0 or 1 for the loop edge within reach, the nearer one first."""
         if self.axis.loop is None:

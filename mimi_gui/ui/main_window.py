@@ -74,7 +74,7 @@ class MainWindow(QMainWindow):
             self.codec_thread, self.files_thread, self.measure_thread,
         )  # fmt: skip
         self.commands = Commands(
-            self, self.session, self.transport, self.workspace.wall, settings, themes, log_file
+            self, self.session, self.transport, self.workspace.wall, self.panels, settings, themes, log_file
         )
         self.actions_by_name = Actions(self.commands, self.menuBar())
         self.addActions(self.actions_by_name.all())

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mimi_gui.ui.session import Session
     from mimi_gui.ui.settings import SettingsStore
     from mimi_gui.ui.timeline import Wall
+    from mimi_gui.ui.token_marks import TokenMarks
     from mimi_gui.ui.transport import Transport
     from mimi_gui.ui.worker import WorkerThread
 
@@ -29,6 +30,7 @@ class PanelContext:
         comparison: what was found out about the open recording; ask it with ``want``, ``measure`` and so on.
         wall, lanes: the views on the time axis, and the optional ones among them.
         codec, files, measuring: the three threads; keep the number that ``submit`` returns and compare it.
+        marks: which tokens are lit up, or compared.
         theme: as it is now; a panel with a method ``set_theme(theme)`` is told of a change.
         tell: shows a banner.
         show_panel: brings a dock to the front, by its key.
@@ -40,6 +42,7 @@ class PanelContext:
     transport: Transport
     wall: Wall
     lanes: AnalysisLanes
+    marks: TokenMarks
     codec: WorkerThread
     files: WorkerThread
     measuring: WorkerThread

@@ -23,6 +23,7 @@ from mimi_gui.ui.panel_context import PanelContext
 from mimi_gui.ui.session import Session
 from mimi_gui.ui.settings import SettingsStore
 from mimi_gui.ui.theme import Theme
+from mimi_gui.ui.token_marks import TokenMarks
 from mimi_gui.ui.transport import Transport
 from mimi_gui.ui.worker import Desk, Job, WorkerThread
 from mimi_gui.ui.workspace import Workspace
@@ -61,6 +62,7 @@ KINDS = (
     Kind("moments", "Worst Moments", "Ctrl+2", _RIGHT, "Compare", "Where it hurts", ("analysis.error_strip",)),
     Kind("ladder", "K-Ladder", "Ctrl+3", _RIGHT, "Compare", "What each codebook buys", ("analysis.ladder",)),
     Kind("mixer", "Mixer", "Ctrl+4", _BOTTOM, "Tokens", "Mute and solo codebooks"),
+    Kind("tokens", "Tokens", "Ctrl+6", _RIGHT, "Tokens", "One code: its share, neighbours and every occurrence"),
     Kind("spectrogram", "Spectrogram Settings", "Ctrl+5", _RIGHT, "Compare", "Window, scale, colours of the"
          " spectrograms", ("analysis.spectrogram",)),
 )  # fmt: skip
@@ -107,9 +109,10 @@ class Panels(QObject):
         self.comparison = Comparison(session, codec, measuring, self)
         self.lanes = AnalysisLanes(workspace.wall, self)
         self.switches = LaneSwitches(self.lanes, self.comparison, session, transport, settings, measuring, self)
+        self.marks = TokenMarks(session, transport, workspace.wall, self)
         self.context = PanelContext(
-            window, session, self.comparison, transport, workspace.wall, self.lanes, codec, files, measuring,
-            settings, workspace.wall.theme, self.noticed.emit, self.show,
+            window, session, self.comparison, transport, workspace.wall, self.lanes, self.marks, codec, files,
+            measuring, settings, workspace.wall.theme, self.noticed.emit, self.show,
         )  # fmt: skip
         self.docks: dict[str, QDockWidget] = {}
         self.widgets: dict[str, QWidget] = {}
@@ -121,6 +124,7 @@ class Panels(QObject):
             for first, second in pairwise(beside):
                 window.tabifyDockWidget(first, second)
         self.comparison.noticed.connect(self.noticed)
+        self.marks.more_requested.connect(self._show_tokens)
         measuring.finished.connect(self._imported)
 
     def _shell(self, kind: Kind) -> QDockWidget:
@@ -138,6 +142,10 @@ class Panels(QObject):
         """Bring the dock ``key`` to the front."""
         self.docks[key].show()
         self.docks[key].raise_()
+
+    @Slot()
+    def _show_tokens(self) -> None:
+        self.show("tokens")
 
     def fill_menu(self, menu: QMenu) -> None:
         """Add an entry per dock, in groups, and per optional view, with keys and tooltips."""
