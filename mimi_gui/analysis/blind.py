@@ -182,8 +182,8 @@ class XSession(BlindSession):
         """Part of this trial was a pause."""
         self._trial.paused_s += seconds
 
-    def void(self, reason: str) -> None:
-        """Repeat the trial with a new draw, e.g. because the device was unplugged.
+    def void(self, reason: str, underruns: int = 0) -> None:
+        """Repeat the trial with a new draw, e.g. because the device was unplugged or the sound had gaps.
 
         Raises:
             ValueError: no reason, or the session is finished.
@@ -191,7 +191,7 @@ class XSession(BlindSession):
         self._check_running()
         if not reason:
             raise ValueError("a void trial needs its reason")
-        self._close_trial(None, void=reason)
+        self._close_trial(None, void=reason, underruns=underruns)
 
     def _close_trial(self, answer: str | None, *, void: str = "", underruns: int = 0) -> None:
         raise NotImplementedError

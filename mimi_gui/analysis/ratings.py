@@ -114,8 +114,8 @@ class PreferenceSession(BlindSession):
         if not underruns:
             self._votes[2 if take is None else take] += 1
 
-    def void(self, reason: str) -> None:
-        """Repeat the trial with a new draw, e.g. because the device was unplugged.
+    def void(self, reason: str, underruns: int = 0) -> None:
+        """Repeat the trial with a new draw, e.g. because the device was unplugged or the sound had gaps.
 
         Raises:
             ValueError: no reason, or the session is finished.
@@ -123,7 +123,7 @@ class PreferenceSession(BlindSession):
         self._check_running()
         if not reason:
             raise ValueError("a void trial needs its reason")
-        self._close_trial(None, None, reason, 0)
+        self._close_trial(None, None, reason, underruns)
 
     def result(self) -> PreferenceResult:
         """The votes.

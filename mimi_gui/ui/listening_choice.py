@@ -1,0 +1,130 @@
+"""The signals of a listening test: two for ABX and preference, levels for a staircase, many for MUSHRA.
+
+GUI thread only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QComboBox, QGridLayout, QLabel, QListWidget, QListWidgetItem, QWidget
+
+from mimi_gui.analysis.ratings import MAX_TAKES
+from mimi_gui.ui.listening_jobs import Source
+
+_MUSHRA_COUNTS = (1, 2, 4, 8, 16, 32)  # what is marked at first
+
+
+class TakesChoice(QWidget):
+    """See the module's docstring.
+
+    Signals:
+        changed(): something else is chosen.
+    """
+
+    changed = Signal()
+
+    def __init__(self, sources: Sequence[Source], levels: Sequence[Source]) -> None:
+        super().__init__()
+        self._sources, self._levels = tuple(sources), tuple(levels)
+        self._kind = "abx"
+        self.first, self.second = QComboBox(), QComboBox()
+        for box in (self.first, self.second):
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            for source in self._sources:
+                box.addItem(source.title)
+        self.second.setCurrentIndex(self._usual_take())
+        self.many = QListWidget()
+        self.many.setAccessibleName("Takes")
+        self.many.setMinimumHeight(92)
+        self.first_label, self.second_label, self.many_label = QLabel(), QLabel(), QLabel()
+        self.first_label.setBuddy(self.first)
+        self.second_label.setBuddy(self.second)
+        self.many_label.setBuddy(self.many)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(8)
+        grid.setColumnStretch(1, 1)
+        grid.addWidget(self.first_label, 0, 0)
+        grid.addWidget(self.first, 0, 1)
+        grid.addWidget(self.second_label, 1, 0)
+        grid.addWidget(self.second, 1, 1)
+        grid.addWidget(self.many_label, 2, 0, Qt.AlignmentFlag.AlignTop)
+        grid.addWidget(self.many, 2, 1)
+        self.first.activated.connect(self.changed)
+        self.second.activated.connect(self.changed)
+        self.many.itemChanged.connect(self._mark_changed)
+
+    def _usual_take(self) -> int:
+        """The first that is a reconstruction, else the second of the list."""
+        decoded = [i for i, source in enumerate(self._sources) if source.num_codebooks]
+        others = [i for i in range(len(self._sources)) if i > 0]
+        return next((i for i in decoded if i > 0), next(iter(others), 0))
+
+    def set_kind(self, kind: str) -> None:
+        """Ask for what this kind of test needs."""
+        self._kind = kind
+        is_pair = kind in ("abx", "preference")
+        self.first_label.setText("First" if kind == "preference" else "Reference")
+        self.second_label.setText("Second" if kind == "preference" else "Take")
+        self.many_label.setText("Levels" if kind == "staircase" else "Takes")
+        self.first.setAccessibleName(self.first_label.text())
+        self.second.setAccessibleName(self.second_label.text())
+        for widget in (self.second, self.second_label):
+            widget.setVisible(is_pair)
+        for widget in (self.many, self.many_label):
+            widget.setVisible(not is_pair)
+        if not is_pair:
+            self._fill_many()
+
+    def _fill_many(self) -> None:
+        self.many.blockSignals(True)
+        self.many.clear()
+        rows = self._levels if self._kind == "staircase" else self._sources
+        marked = 0
+        for i, source in enumerate(rows):
+            item = QListWidgetItem(source.title)
+            item.setData(Qt.ItemDataRole.UserRole, i)
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            on = self._kind == "staircase" or (source.num_codebooks in _MUSHRA_COUNTS and marked < MAX_TAKES)
+            marked += on
+            item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+            self.many.addItem(item)
+        self.many.blockSignals(False)
+
+    def _mark_changed(self) -> None:
+        self.changed.emit()
+
+    def _marked(self) -> list[Source]:
+        rows = self._levels if self._kind == "staircase" else self._sources
+        found = []
+        for i in range(self.many.count()):
+            item = self.many.item(i)
+            if item.checkState() == Qt.CheckState.Checked:
+                found.append(rows[item.data(Qt.ItemDataRole.UserRole)])
+        return found
+
+    def sources(self) -> tuple[Source, ...]:
+        """What is chosen, the reference first."""
+        if not self._sources:
+            return ()
+        first = self._sources[max(self.first.currentIndex(), 0)]
+        if self._kind in ("abx", "preference"):
+            return first, self._sources[max(self.second.currentIndex(), 0)]
+        return first, *(source for source in self._marked() if source.title != first.title)
+
+    def problem(self) -> str:
+        """Why what is chosen cannot be compared, "" when it can."""
+        chosen = self.sources()
+        if not chosen:
+            return "Nothing is open to compare."
+        if self._kind in ("abx", "preference"):
+            if chosen[0].title == chosen[1].title:
+                return "Both are the same: choose another one to compare with."
+        elif self._kind == "staircase":
+            if len(chosen) < 3:
+                return "A staircase needs at least two numbers of codebooks."
+        elif not 1 <= len(chosen) - 1 <= MAX_TAKES:
+            return f"{len(chosen) - 1} takes are marked; expected 1 to {MAX_TAKES} beside the reference."
+        return ""

@@ -1,0 +1,199 @@
+"""What can be compared in a listening test, and how it becomes something to play.
+
+GUI thread only; decoding and measuring happen on the worker threads, one job after another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PySide6.QtCore import QObject, Signal, Slot
+
+from mimi_gui.analysis.envelope import Envelope
+from mimi_gui.codes import Codes
+from mimi_gui.ui.analysis_jobs import DecodeRung
+from mimi_gui.ui.document import Document
+from mimi_gui.ui.listening_jobs import Prepared, PrepareStimuli, Source
+from mimi_gui.ui.session import Session
+from mimi_gui.ui.transport import Transport
+from mimi_gui.ui.worker import Failure, Progress, WorkerThread
+
+LEVELS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+_DEFAULT_SPAN_S = 6.0
+MIN_SPAN_S, MAX_SPAN_S = 0.5, 60.0
+
+
+def codebook_words(count: int) -> str:
+    """8 -> "8 codebooks"."""
+    return f"{count} codebook{'' if count == 1 else 's'}"
+
+
+def sources(document: Document, transport: Transport) -> list[Source]:
+    """All that can be compared: originals first, then what is decoded, then what was kept."""
+    found: list[Source] = []
+    recording = document.recording
+    if recording is not None:
+        waveform = recording.waveform
+        found.append(Source("What Mimi heard", waveform.samples, waveform.sample_rate))
+        source = waveform.source
+        if source is not None and (source.num_channels > 1 or source.sample_rate != waveform.sample_rate):
+            channels = "stereo" if source.num_channels == 2 else f"{source.num_channels} channels"
+            kind = f"{source.sample_rate / 1000:g} kHz {'mono' if source.num_channels == 1 else channels}"
+            found.append(Source(f"Original file, {kind}", None, 0, path=recording.path))
+    if document.sound is not None and document.is_complete:
+        mix = "mix of " if document.is_mix else ""
+        title = f"Reconstruction, {mix}{codebook_words(document.sounding)}"
+        found.append(Source(title, document.sound, document.info.sample_rate, document.sounding))
+    found += [level for level in levels(document) if level.title not in {source.title for source in found}]
+    if transport.take is not None:
+        found.append(Source(f"Take, {transport.take.title}", transport.take.samples, document.info.sample_rate))
+    return found
+
+
+def levels(document: Document) -> list[Source]:
+    """Reconstructions with 1, 2, 3 ... codebooks, as far as there are tokens; the one that sounds is not decoded
+    again.
+    """
+    codes = document.codes
+    if codes is None:
+        return []
+    most = codes.num_codebooks
+    found = []
+    for count in sorted({*(level for level in LEVELS if level < most), most}):
+        sounds = document.is_complete and not document.is_mix and document.sounding == count
+        samples = document.sound if sounds else None
+        found.append(Source(f"Reconstruction, {codebook_words(count)}", samples, document.info.sample_rate, count))
+    return found
+
+
+def default_span(envelope: Envelope | None, duration_s: float, loop: tuple[float, float] | None) -> tuple[float, float]:
+    """The loop that is selected, else about six seconds where the most is going on."""
+    if loop is not None and loop[1] - loop[0] >= MIN_SPAN_S:
+        return loop[0], min(loop[1], loop[0] + MAX_SPAN_S)
+    span = min(_DEFAULT_SPAN_S, duration_s)
+    if envelope is None or span >= duration_s:
+        return 0.0, span
+    t, low, high = envelope.visible(0.0, duration_s, 400)
+    if len(t) < 2:
+        return 0.0, span
+    width = max(round(span / duration_s * len(t)), 1)
+    energy = np.concatenate([[0.0], np.cumsum((high - low).astype(np.float64))])
+    sums = energy[width:] - energy[:-width]
+    start = min(float(t[int(np.argmax(sums))]), duration_s - span)
+    return max(math.floor(start * 100) / 100, 0.0), max(math.floor(start * 100) / 100, 0.0) + span
+
+
+def shortened(codes: Codes, end_s: float) -> Codes:
+    """``codes`` up to ``end_s``: what comes later does not change what is heard before."""
+    frames = min(codes.num_frames, math.ceil(end_s * codes.info.frame_rate) + 1)
+    num_samples = min(codes.num_samples, codes.info.num_samples(frames))
+    return replace(codes, array=codes.array[:, :frames], num_samples=num_samples)
+
+
+class Preparation(QObject):
+    """Makes stimuli: decodes what has to be decoded, then cuts and levels all of them.
+
+    What was decoded stays for the next time, as long as the same tokens are heard up to the same end.
+    """
+
+    progressed = Signal(str)
+    ready = Signal(object)  # Prepared
+    failed = Signal(object)  # Failure
+
+    def __init__(
+        self, session: Session, codec: WorkerThread, measuring: WorkerThread, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._session, self._codec, self._measuring = session, codec, measuring
+        self._decoded: dict[tuple[int, int, int], np.ndarray] = {}  # (codes, end, codebooks) -> float32 [T]
+        self._waiting: list[Source] = []
+        self._sources: list[Source] = []
+        self._span_s = (0.0, 1.0)
+        self._rate = 0
+        self._match, self._with_anchor = True, False
+        self._number: int | None = None
+        for thread in (codec, measuring):
+            thread.finished.connect(self._finished)
+            thread.failed.connect(self._job_failed)
+        codec.progressed.connect(self._job_progressed)
+
+    @property
+    def is_running(self) -> bool:
+        return self._number is not None
+
+    def start(
+        self, chosen: Sequence[Source], span_s: tuple[float, float], rate: int, *, match: bool, with_anchor: bool
+    ) -> None:
+        """Prepare ``chosen`` (the reference first) over ``span_s`` for a card of ``rate`` Hz."""
+        self.cancel()
+        self._span_s, self._rate, self._match, self._with_anchor = span_s, rate, match, with_anchor
+        self._sources = [self._from_store(source) for source in chosen]
+        self._waiting = [source for source in self._sources if source.is_decoded]
+        self._next()
+
+    def cancel(self) -> None:
+        """Stop; nothing more is told of what was asked for."""
+        number, self._number = self._number, None
+        self._codec.cancel(number)
+        self._measuring.cancel(number)
+
+    def needs_decoding(self, chosen: Sequence[Source], span_s: tuple[float, float]) -> bool:
+        """Whether the codec has work to do first."""
+        self._span_s = span_s
+        return any(self._from_store(source).is_decoded for source in chosen)
+
+    def _key(self, source: Source) -> tuple[int, int, int]:
+        codes = self._session.document.codes
+        end = shortened(codes, self._span_s[1]).num_frames if codes is not None else 0
+        return id(codes), end, source.num_codebooks
+
+    def _from_store(self, source: Source) -> Source:
+        if not source.is_decoded:
+            return source
+        samples = self._decoded.get(self._key(source))
+        return source if samples is None else replace(source, samples=samples)
+
+    def _next(self) -> None:
+        codes = self._session.document.codes
+        if self._waiting and codes is not None:
+            source = self._waiting[0]
+            done = sum(not other.is_decoded for other in self._sources)
+            self.progressed.emit(f"Decoding {source.title[0].lower()}{source.title[1:]} ({done + 1} of "
+                                 f"{len(self._sources)}) …")
+            job = DecodeRung(self._session.choice, shortened(codes, self._span_s[1]), source.num_codebooks)
+            self._number = self._codec.submit(job)
+            return
+        self.progressed.emit("Matching levels, measuring the delay …")
+        recording = self._session.document.recording
+        path: Path | None = recording.path if recording is not None else None
+        self._number = self._measuring.submit(
+            PrepareStimuli(tuple(self._sources), self._span_s, self._rate, self._match, self._with_anchor, path)
+        )
+
+    @Slot(object, object)
+    def _finished(self, number: int, result: object) -> None:
+        if number != self._number:
+            return
+        self._number = None
+        if isinstance(result, np.ndarray):
+            source = self._waiting.pop(0)
+            self._decoded[self._key(source)] = result
+            self._sources = [self._from_store(one) for one in self._sources]
+            self._next()
+        elif isinstance(result, Prepared):
+            self.ready.emit(result)
+
+    @Slot(object, object)
+    def _job_failed(self, number: int, failure: Failure) -> None:
+        if number == self._number:
+            self._number = None
+            self.failed.emit(failure)
+
+    @Slot(object, object)
+    def _job_progressed(self, number: int, progress: Progress) -> None:
+        if number == self._number and progress.text.startswith("Loading"):
+            self.progressed.emit(progress.text)
