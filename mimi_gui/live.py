@@ -211,6 +211,11 @@ class LiveLoop:
         return view
 
     @property
+    def all_codes(self) -> np.ndarray:
+        """int16 [K, T] for the longest session; the frames so far are its first. Not to be written to."""
+        return self._kept
+
+    @property
     def figures(self) -> LiveFigures:
         return self._figures
 

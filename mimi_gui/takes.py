@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -42,14 +43,13 @@ def new_take(folder: Path, now: float | None = None) -> Path:
     Raises:
         OutputError: the folder cannot be created.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"The folder for recordings, {folder}, cannot be created ({error.strerror or error}): choose another one."
-        ) from error
     stem = time.strftime("Take %Y-%m-%d %H.%M.%S", time.localtime(now))
-    return _free(folder, stem, UNFINISHED)
+    return folder / (free_stem(folder, stem, (".wav", UNFINISHED)) + UNFINISHED)
+
+
+def new_live_stem(folder: Path, suffixes: Iterable[str], now: float | None = None) -> str:
+    """Return an unused name, without suffix, for files of a live session with these suffixes; as ``new_take``."""
+    return free_stem(folder, time.strftime("Live %Y-%m-%d %H.%M.%S", time.localtime(now)), suffixes)
 
 
 def finish_take(path: Path) -> Path:
@@ -60,7 +60,7 @@ def finish_take(path: Path) -> Path:
     """
     if not path.name.endswith(UNFINISHED):
         return path
-    target = _free(path.parent, path.name.removesuffix(UNFINISHED), ".wav")
+    target = path.parent / (free_stem(path.parent, path.name.removesuffix(UNFINISHED), (".wav",)) + ".wav")
     try:
         path.rename(target)
     except OSError as error:
@@ -70,14 +70,24 @@ def finish_take(path: Path) -> Path:
     return target
 
 
-def _free(folder: Path, stem: str, suffix: str) -> Path:
-    """The first of "stem", "stem (2)" ... that no take has; its own unfinished one does not count."""
-    rivals = {".wav", suffix}
+def free_stem(folder: Path, stem: str, suffixes: Iterable[str]) -> str:
+    """Return the first of "stem", "stem (2)" ... that no file with one of ``suffixes`` has; creates ``folder``.
+
+    Raises:
+        OutputError: the folder cannot be created, or is full of such names.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The folder for recordings, {folder}, cannot be created ({error.strerror or error}): choose another one."
+        ) from error
+    suffixes = tuple(suffixes)
     for number in range(1, _MOST_NAMES):
         name = stem if number == 1 else f"{stem} ({number})"
-        if not any((folder / f"{name}{ending}").exists() for ending in rivals):
-            return folder / f"{name}{suffix}"
-    raise OutputError(f"{folder} holds a thousand takes of this very second: choose another folder.")
+        if not any((folder / f"{name}{suffix}").exists() for suffix in suffixes):
+            return name
+    raise OutputError(f"{folder} holds a thousand files of this very second: choose another folder.")
 
 
 def unfinished_takes(folder: Path) -> list[UnfinishedTake]:

@@ -36,6 +36,7 @@ def _line(menu: str) -> Spec:
 SPECS = (
     Spec("File", "open", "&Open …", ("Ctrl+O",), "Open recordings, token files or a checkpoint"),
     Spec("File", "open_folder", "Open &Folder …", ("Ctrl+Shift+O",), "Open all recordings of a folder as a list"),
+    Spec("File", "record", "&Record …", ("Ctrl+N",), "Record with a microphone, then encode and compare"),
     Spec("File", "open_sample", "Open the Bundled &Sample", ("Ctrl+Shift+D",), "Open a clip of read English"),
     Spec("File", "recent", "Open &Recent", (), "Files that were open before"),
     _line("File"),
@@ -100,14 +101,13 @@ SPECS = (
     ),
     Spec("Codec", "encode_again", "&Encode Again", ("Ctrl+R",), "Start over with what is open", "open"),
     _line("Codec"),
+    Spec("Codec", "live", "&Live: Hear Yourself …", ("Ctrl+L",), "Speak, and hear and see what Mimi makes of it"),
+    _line("Codec"),
     Spec("Codec", "use_kyutai", "Use &Kyutai Mimi", (), "Load Kyutai's own checkpoint"),
     Spec("Codec", "use_demo", "Use the Built-in &Demo Codec", (), "Load the small codec that comes along"),
     Spec("Codec", "choose_model", "&Choose a Checkpoint …", (), "Load a .safetensors file"),
     Spec("Codec", "choose_model_folder", "Choose a Checkpoint F&older …", (), "Load a folder with config.json"),
     Spec("Codec", "download", "D&ownload Kyutai Mimi …", (), "Fetch the checkpoint (385 MB) from the Hugging Face hub"),
-    Spec("Help", "keys", "&Keys", ("F1", "F2"), "List all keys"),
-    Spec("Help", "troubleshooting", "&Troubleshooting", ("Shift+F1",), "What to do when something does not work"),
-    Spec("Help", "open_log", "Show the &Log File", (), "Open the folder of the log in the file manager"),
     Spec("Tokens", "select_code", "&Light Up the Token Here", ("T",), "Mark every occurrence of the code at the"
          " playhead; a click on the heatmap does the same", "open"),
     Spec("Tokens", "play_occurrences", "&Play Its Occurrences in a Row", ("Shift+T",), "One after the other, on the"
@@ -132,6 +132,9 @@ SPECS = (
     ),
     _line("Listening"),
     Spec("Listening", "open_listening_log", "Show a &Log …", ("Ctrl+Shift+L",), "Read a test's log and verify it"),
+    Spec("Help", "keys", "&Keys", ("F1", "F2"), "List all keys"),
+    Spec("Help", "troubleshooting", "&Troubleshooting", ("Shift+F1",), "What to do when something does not work"),
+    Spec("Help", "open_log", "Show the &Log File", (), "Open the folder of the log in the file manager"),
     _line("Help"),
     Spec("Help", "about", "&About Mimi GUI", (), "Version, licence, where things come from"),
 )  # fmt: skip

@@ -218,6 +218,7 @@ class _Starter(QObject):
             self._has_begun = True
             log.info("window painted after %.0f ms", 1000 * (time.monotonic() - _STARTED))
             self._window.start(self._files)
+            self._window.watch.start()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QUrl
+from PySide6.QtCore import QObject, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QMainWindow
 
@@ -37,7 +37,13 @@ _SAVE_AUDIO = "WAV (*.wav);;FLAC (*.flac);;Ogg Vorbis (*.ogg)"
 
 
 class Commands(QObject):
-    """The verbs of one window."""
+    """The verbs of one window.
+
+    Signals:
+        page_requested(str): "record", "live", or what a notice about takes offers: "open-take", "recover-takes".
+    """
+
+    page_requested = Signal(str)
 
     def __init__(
         self,
@@ -45,21 +51,22 @@ class Commands(QObject):
         session: Session,
         transport: Transport,
         wall: Wall,
+        panels: Panels,
         settings: SettingsStore,
         themes: ThemeKeeper,
         log_file: Path | None,
     ) -> None:
         super().__init__(window)
         self._window, self._session, self._transport, self._wall = window, session, transport, wall
-        panels: Panels,
         self._settings, self._themes, self._log_file = settings, themes, log_file
+        self._panels, self._marks = panels, panels.marks
         self.actions: Actions | None = None
+        self.listening: ListeningDesk | None = None
 
     def perform(self, name: str) -> None:
         """Carry out what a banner or the welcome page offers: an action's name, or ``name:argument``."""
         verb, _, argument = name.partition(":")
         if verb == "use-model":
-        self._panels, self._marks = panels, panels.marks
             self._session.use_model(argument)
         elif verb == "use-device":
             self._session.use_device(argument)
@@ -83,6 +90,15 @@ class Commands(QObject):
 
     def open_sample(self) -> None:
         self._session.open([resource_path("samples", "speech.wav")])
+
+    def record(self) -> None:
+        self.page_requested.emit("record")
+
+    def open_take(self) -> None:
+        self.page_requested.emit("open-take")
+
+    def recover_takes(self) -> None:
+        self.page_requested.emit("recover-takes")
 
     def save_tokens(self) -> None:
         path = self._ask_target("Save tokens", "tokens", _SAVE_TOKENS)
@@ -113,6 +129,8 @@ class Commands(QObject):
     # Edit
 
     def escape(self) -> None:
+        if self._marks.clear() or self._marks.stop_comparing():
+            return
         if self._session.is_making or not self._transport.loop:
             self._session.cancel()
         else:
@@ -129,8 +147,6 @@ class Commands(QObject):
     def preferences(self) -> None:
         PreferencesDialog(self._session, self._transport, self._settings, self._themes, self._window).exec()
 
-        if self._marks.clear() or self._marks.stop_comparing():
-            return
     # View
 
     def fit(self) -> None:
@@ -230,6 +246,9 @@ class Commands(QObject):
     def rescan(self) -> None:
         self._transport.rescan()
 
+    def use_default_output(self) -> None:
+        self._transport.use_device(None)
+
     # Codec
 
     def fewer_codebooks(self) -> None:
@@ -256,6 +275,9 @@ class Commands(QObject):
     def codebooks_32(self) -> None:
         self._session.set_num_codebooks(32)
 
+    def live(self) -> None:
+        self.page_requested.emit("live")
+
     def encode_again(self) -> None:
         self._session.make_again()
 
@@ -280,28 +302,6 @@ class Commands(QObject):
 
     def download(self) -> None:
         self._session.download_model()
-
-    # Help
-
-    def keys(self) -> None:
-        KeysDialog(self._window).exec()
-
-    def cancel(self) -> None:
-        self._session.cancel()
-
-    def troubleshooting(self, heading: str | bool = "") -> None:
-        TroubleshootingDialog(heading if isinstance(heading, str) else "", self._window).exec()
-
-    def help_model(self) -> None:
-        self.troubleshooting("The model cannot be loaded")
-
-    def details(self, text: str) -> None:
-        """Show a traceback with a way to copy it."""
-        DetailsDialog(text, self._window).exec()
-
-    def open_log(self) -> None:
-        if self._log_file is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._log_file.parent)))
 
     # Tokens
 
@@ -342,6 +342,28 @@ class Commands(QObject):
         )  # fmt: skip
         if path and self.listening is not None:
             self.listening.open_log(Path(path))
+
+    # Help
+
+    def keys(self) -> None:
+        KeysDialog(self._window).exec()
+
+    def cancel(self) -> None:
+        self._session.cancel()
+
+    def troubleshooting(self, heading: str | bool = "") -> None:
+        TroubleshootingDialog(heading if isinstance(heading, str) else "", self._window).exec()
+
+    def help_model(self) -> None:
+        self.troubleshooting("The model cannot be loaded")
+
+    def details(self, text: str) -> None:
+        """Show a traceback with a way to copy it."""
+        DetailsDialog(text, self._window).exec()
+
+    def open_log(self) -> None:
+        if self._log_file is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._log_file.parent)))
 
     def about(self) -> None:
         AboutDialog(self._window).exec()

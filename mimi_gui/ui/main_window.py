@@ -15,11 +15,15 @@ from mimi_gui.playback import ABPlayer
 from mimi_gui.ui.actions import Actions
 from mimi_gui.ui.banner import BannerStack
 from mimi_gui.ui.commands import Commands
+from mimi_gui.ui.device_watch import DeviceWatch
+from mimi_gui.ui.listening_desk import ListeningDesk
 from mimi_gui.ui.notices import Activity, Notice
+from mimi_gui.ui.output_keeper import OutputKeeper
 from mimi_gui.ui.panels import Panels
 from mimi_gui.ui.recordings_panel import RecordingsPanel
 from mimi_gui.ui.session import Session
 from mimi_gui.ui.settings import Settings, SettingsStore
+from mimi_gui.ui.sound_pages import SoundPages
 from mimi_gui.ui.status_bar import StatusBar
 from mimi_gui.ui.theme import Theme, ThemeKeeper
 from mimi_gui.ui.transport import Transport
@@ -76,10 +80,20 @@ class MainWindow(QMainWindow):
         self.commands = Commands(
             self, self.session, self.transport, self.workspace.wall, self.panels, settings, themes, log_file
         )
+        self.listening = self.commands.listening = ListeningDesk(
+            self, self.session, self.transport, settings, theme,
+            self.codec_thread, self.files_thread, self.measure_thread,
+        )  # fmt: skip
         self.actions_by_name = Actions(self.commands, self.menuBar())
         self.addActions(self.actions_by_name.all())
         self.actions_by_name.menus["panels"].addAction(self._recordings_dock.toggleViewAction())
         self.panels.fill_menu(self.actions_by_name.menus["panels"])
+        self.watch = DeviceWatch(self)
+        self.keeper = OutputKeeper(self.transport, self.watch, settings, self)
+        self.sound_pages = SoundPages(
+            self.pages, self.session, self.transport, self.watch, settings, self.codec_thread, self.files_thread,
+            theme, self,
+        )  # fmt: skip
         self.setAcceptDrops(True)
         self.setWindowTitle(_TITLE)
         self.resize(1280, 820)
@@ -107,13 +121,17 @@ class MainWindow(QMainWindow):
         session.saved.connect(self._saved)
         session.finished.connect(self._show_title)
         self.panels.noticed.connect(self._notice)
-        for source in (session, transport):
+        self.listening.noticed.connect(self._notice)
+        for source in (session, transport, self.keeper, self.sound_pages):
             source.noticed.connect(self._notice)
             source.settled.connect(self.banners.settle)
         transport.changed.connect(self._transport_changed)
         self.banners.action_requested.connect(commands.perform)
         self.banners.help_requested.connect(commands.troubleshooting)
         self.banners.details_requested.connect(commands.details)
+        self.sound_pages.help_requested.connect(commands.troubleshooting)
+        commands.page_requested.connect(self.sound_pages.show_page)
+        self.pages.currentChanged.connect(self._show_available)
         self.welcome.action_requested.connect(commands.perform)
         self.welcome.path_requested.connect(self._open_path)
         self.workspace.action_requested.connect(commands.perform)
@@ -136,6 +154,7 @@ class MainWindow(QMainWindow):
         self.session.start_model()
         self.session.open(paths)
         self.transport.start()
+        self.sound_pages.start()
 
     # Facts
 
@@ -162,6 +181,8 @@ class MainWindow(QMainWindow):
             available.add("tokens")
         if len(self.session.recordings) > 1:
             available.add("list")
+        if self.sound_pages.is_shown:
+            available.clear()  # it cannot be seen: no key may move it
         self.actions_by_name.set_available(available)
 
     @Slot()
@@ -219,6 +240,8 @@ class MainWindow(QMainWindow):
         self.welcome.set_theme(theme)
         self.workspace.set_theme(theme)
         self.panels.set_theme(theme)
+        self.sound_pages.set_theme(theme)
+        self.listening.set_theme(theme)
 
     # Wishes
 
@@ -285,6 +308,9 @@ class MainWindow(QMainWindow):
                 geometry=bytes(self.saveGeometry().data()), window_state=bytes(self.saveState().data())
             )
             self._settings.flush()
+            self.listening.close()
+            self.watch.close()
+            self.sound_pages.close()
             self.transport.close()
             self.panels.close()
             self.status.tell("Closing …")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PySide6.QtCore import QObject, QRectF, Qt, Signal, Slot
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import (
@@ -19,19 +18,27 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from mimi_gui.ui.level_study import LevelStudy, WarmUp
 from mimi_gui.ui.theme import Theme, figures_font
+from mimi_gui.ui.time_axis import format_time
 
 if TYPE_CHECKING:
+    from mimi_gui.analysis.levels import LevelEffect
     from mimi_gui.ui.panel_context import PanelContext
 
 _SEMANTIC_TIP = (
     "Codebook 0 is semantic: it was trained to carry what is said, and stands beside the others, not below them\n"
     "(split RVQ). Without it the sound keeps its colour but loses the words; it is not the coarse part of the rest."
 )
-_ACOUSTIC_TIP = (
-    "Codebook {k} is acoustic: it refines what codebooks 1 to {before} left over. Without an earlier one, it refines\n"
-    "something that is not there."
-)
+
+
+def _acoustic_tip(k: int) -> str:
+    if k == 1:
+        return "Codebook 1 is acoustic, the coarsest of them: 2 and the rest refine what it leaves over."
+    return (
+        f"Codebook {k} is acoustic: it refines what codebooks 1 to {k - 1} left over. Without an earlier one, it"
+        "\nrefines something that is not there."
+    )
 
 
 class _Meter(QWidget):
@@ -74,17 +81,33 @@ class _Strip(QWidget):
         self.meter = _Meter(theme)
         self.meter.semantic = semantic
         kind = "semantic" if semantic else "acoustic"
+        self.value = QLabel()
+        self.value.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.value.setFont(figures_font(self.font(), scale=0.78))
+        self.value.setProperty("faint", True)
+        self.value.hide()
         self.mute = self._button("M", f"Mute codebook {codebook} ({kind})")
         self.solo = self._button("S", f"Solo codebook {codebook} ({kind})")
-        tip = _SEMANTIC_TIP if semantic else _ACOUSTIC_TIP.format(k=codebook, before=max(codebook - 1, 1))
-        for widget in (self.number, self.meter):
-            widget.setToolTip(tip)
+        self._tip = _SEMANTIC_TIP if semantic else _acoustic_tip(codebook)
+        self.set_effect(None, 0.0)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(3, 0, 3, 0)
         layout.setSpacing(3)
-        for widget in (self.meter, self.solo, self.mute, self.number):
+        for widget in (self.meter, self.value, self.solo, self.mute, self.number):
             layout.addWidget(widget)
         layout.setStretch(0, 1)
+
+    def set_effect(self, effect: LevelEffect | None, top: float) -> None:
+        """Show what this codebook changes; ``top`` is the change that fills the bar."""
+        value = None if effect is None else effect.change.value
+        self.meter.share = None if value is None else value / top if top > 0 else 0.0
+        self.meter.setAccessibleDescription("" if effect is None else effect.words)
+        self.meter.update()
+        self.value.setVisible(effect is not None)
+        self.value.setText("–" if value is None else f"{value:.2f}".removeprefix("0"))
+        tip = self._tip if effect is None else f"{self._tip}\n\n{effect.words}"
+        for widget in (self.number, self.meter, self.value):
+            widget.setToolTip(tip)
 
     def _button(self, letter: str, tip: str) -> QToolButton:
         button = QToolButton()
@@ -104,14 +127,19 @@ class MixerPanel(QWidget):
     Signals:
         mix_changed(object): the codebooks to decode now, a tuple of int in rising order, perhaps empty.
         pin_requested(): keep what is heard now as a take.
+        measure_requested(): measure what each codebook changes; cancel_requested(): stop that.
     """
 
     mix_changed = Signal(object)
     pin_requested = Signal()
+    measure_requested = Signal()
+    cancel_requested = Signal()
 
-    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+    def __init__(self, theme: Theme, parent: QWidget | None = None, *, can_pin: bool = True) -> None:
+        """``can_pin=False``: where there is nothing to compare with, as live."""
         super().__init__(parent)
         self._theme = theme
+        self._running = False
         self._strips: list[_Strip] = []
         self._num_semantic = 1
         self._quiet = False
@@ -128,6 +156,18 @@ class MixerPanel(QWidget):
         self._words.setProperty("dim", True)
         self._words.setTextFormat(Qt.TextFormat.PlainText)
         self._words.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._role = QLabel()
+        self._role.setProperty("faint", True)
+        self._role.setTextFormat(Qt.TextFormat.PlainText)
+        self._role.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._role.setToolTip(_SEMANTIC_TIP)
+        self._study = QPushButton("Measure")
+        self._study.setToolTip(
+            "Decode the loop once without each codebook (or with it, where it is muted) and say what that changes:\n"
+            "how far the sound moves, and how much closer to the original the codebook brings it"
+        )
+        self._study.setAccessibleName("Measure what each codebook changes")
+        self._study.clicked.connect(self._study_pressed)
         reset = QPushButton("All on")
         reset.setToolTip("Clear every mute and solo")
         reset.setAccessibleName("Clear every mute and solo")
@@ -138,13 +178,17 @@ class MixerPanel(QWidget):
         pin.clicked.connect(self.pin_requested)
         foot = QHBoxLayout()
         foot.addWidget(self._words, 1)
+        foot.addWidget(self._study)
         foot.addWidget(reset)
         foot.addWidget(pin)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(12, 10, 12, 10)
         layout.setSpacing(8)
+        layout.addWidget(self._role)
         layout.addWidget(area, 1)
         layout.addLayout(foot)
+        for button in (self._study, pin):
+            button.setHidden(not can_pin)  # now that it has a parent: before, it would be a window of its own
         self.set_num_codebooks(32)
 
     def set_num_codebooks(self, num_codebooks: int, num_semantic: int = 1) -> None:
@@ -158,6 +202,12 @@ class MixerPanel(QWidget):
             for place, strip in enumerate(self._strips):
                 strip.changed.connect(self._strip_changed)
                 self._row.insertWidget(place, strip)
+        self._role.setText(
+            f"0 is semantic: what is said.   1 to {num_codebooks - 1} are acoustic: how it sounds, each refining those"
+            " from 1 on before it."
+            if num_semantic == 1 and num_codebooks > 1
+            else ""
+        )
         self._set(set(), set())
 
     @property
@@ -173,17 +223,22 @@ class MixerPanel(QWidget):
         wanted = set(codebooks)
         self._set({strip.codebook for strip in self._strips} - wanted, set())
 
-    def set_contributions(self, values: np.ndarray | None, words: str = "") -> None:
-        """Show what each codebook changes, float [K] >= 0, largest = full bar; ``words`` names the measure."""
-        top = float(values.max()) if values is not None and len(values) else 0.0
+    def set_effects(self, effects: Sequence[LevelEffect], words: str = "", done: int = 0, total: int = 0) -> None:
+        """Show what each codebook changes, as far as it was measured; ``words`` name the span.
+
+        ``done`` of ``total`` while it is measured, 0 of 0 at the end. The largest change fills its bar.
+        """
+        found = {effect.codebook: effect for effect in effects}
+        top = max((effect.change.value or 0.0 for effect in effects), default=0.0)
         for strip in self._strips:
-            has = values is not None and strip.codebook < len(values)
-            value = float(values[strip.codebook]) if has and values is not None else None
-            strip.meter.share = None if value is None else value / top if top > 0 else 0.0
-            strip.meter.setAccessibleDescription("" if value is None else f"{words}: {value:.3g}")
-            strip.meter.update()
-        self._measure = words
+            strip.set_effect(found.get(strip.codebook), top)
+        self._running = done < total
+        self._study.setText("Cancel" if self._running else "Measure")
+        self._measure = f"{words}, {done} of {total}" if self._running else words if effects else ""
         self._describe()
+
+    def _study_pressed(self) -> None:
+        (self.cancel_requested if self._running else self.measure_requested).emit()
 
     def clear(self) -> None:
         """Clear every mute and solo; announced, if it changed what is heard."""
@@ -228,7 +283,7 @@ class MixerPanel(QWidget):
         if count and 0 not in self.active and self._num_semantic:
             words += ", without the semantic one"
         if self._measure:
-            words += f"   ·   bars: {self._measure}"
+            words += f"   ·   {self._measure}"
         self._words.setText(words)
 
 
@@ -240,9 +295,28 @@ class _Binding(QObject):
         self._panel, self._session = panel, context.session
         panel.mix_changed.connect(context.session.set_mix)
         panel.pin_requested.connect(context.transport.pin)
+        self._transport = context.transport
+        self._study = LevelStudy(context.session, context.codec, context.measuring, self)
+        self._study.changed.connect(self._show_effects)
+        self._study.noticed.connect(context.tell)
+        panel.measure_requested.connect(self._measure)
+        panel.cancel_requested.connect(self._study.cancel)
+        context.codec.submit(WarmUp())
         context.session.codes_changed.connect(self._show_strips)
         context.session.num_codebooks_changed.connect(self._show_active)
         self._show_strips()
+
+    @Slot()
+    def _measure(self) -> None:
+        self._study.start(self._transport.loop if self._transport.loops else None)
+
+    @Slot(object, object, object)
+    def _show_effects(self, effects: tuple[LevelEffect, ...], done: int, total: int) -> None:
+        words = ""
+        if self._study.span_s is not None:
+            start_s, end_s = (format_time(edge, 0.1) for edge in self._study.span_s)
+            words = f"log-mel distance (Np) with and without each, {start_s} to {end_s}"
+        self._panel.set_effects(effects, words, done, total)
 
     @Slot()
     def _show_strips(self) -> None:

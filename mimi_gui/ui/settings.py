@@ -26,6 +26,10 @@ class Settings:
     model_name: str = "kyutai/mimi"
     device: str = "auto"
     output_device: str = ""  # "" follows the system's default
+    input_device: str = ""  # "" follows the system's default
+    countdown_s: int = 3  # before a take begins
+    takes_folder: str = ""  # "" is the user's music folder
+    keeps_heard: bool = True  # beside a take, what Mimi hears of it
     num_codebooks: int = 32  # what a new recording is decoded with
     theme: str = "system"
     level_match: bool = True
@@ -33,6 +37,8 @@ class Settings:
     volume: float = 1.0
     open_folder: str = ""
     save_folder: str = ""
+    listener: str = ""  # whose ears the listening tests are about
+    listening_folder: str = ""  # of their logs; "" is the user's documents folder
     recent_files: tuple[str, ...] = ()
     geometry: bytes = b""
     window_state: bytes = b""
@@ -44,6 +50,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "device": lambda value: value in ("auto", "cpu", "mps", "cuda") or value.startswith("cuda:"),
     "num_codebooks": lambda value: 1 <= value <= 32,
     "theme": lambda value: value in ("system", "light", "dark"),
+    "countdown_s": lambda value: 0 <= value <= 60,
     "volume": lambda value: 0.0 <= value <= 1.0,
 }
 

@@ -120,15 +120,17 @@ class Transport(QObject):
         """Look for devices again, and for sound where there is none."""
         self._listing = self._measuring.submit(ListDevices())
         if not self.player.is_open and not self.player.is_opening:
-            self._reopen()
+            self.reopen()
 
     def use_device(self, name: str | None) -> None:
         """Send the sound to this device, or to the system's own choice (None)."""
         self._settings.update(output_device=name or "")
-        self._reopen()
+        self.reopen()
 
-    def _reopen(self) -> None:
+    def reopen(self) -> None:
+        """Open the chosen output again; what plays goes on there."""
         self._error = ""
+        self.settled.emit(_TOPIC)
         self.player.open(self._settings.value.output_device or None, wait_s=0)
         self._wake()
 
