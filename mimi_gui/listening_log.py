@@ -72,6 +72,9 @@ def report_lines(log: Mapping[str, Any]) -> list[str]:
     lines = [f"{str(log.get('kind', '?')).upper()} on {log.get('started', 'an unknown day')}"]
     setup, versions = log.get("setup"), log.get("versions")
     for name, value in (setup if isinstance(setup, dict) else {}).items():
+        if name == "signals" and isinstance(value, list):
+            lines += [f"  {'reference' if i == 0 else 'take'}: {_signal_words(one)}" for i, one in enumerate(value)]
+            continue
         lines.append(f"  {name}:"
                      f" {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
     if isinstance(versions, dict):
@@ -89,6 +92,14 @@ def report_lines(log: Mapping[str, Any]) -> list[str]:
     if not problems:
         lines.append("Verified: the hashes hold and the result follows from the trials.")
     return lines
+
+
+def _signal_words(signal: object) -> str:
+    if not isinstance(signal, dict):
+        return "(not a record)"
+    facts = {k: v for k, v in signal.items() if k != "name"}
+    parts = [f"{k} {v if isinstance(v, str) else json.dumps(v)}" for k, v in facts.items()]
+    return ", ".join([str(signal.get("name", "?")), *parts])
 
 
 def _trial_line(entry: Mapping[str, Any]) -> str:

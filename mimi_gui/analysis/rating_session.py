@@ -23,7 +23,9 @@ DEFAULT_ROUNDS = 3
 
 @dataclass(frozen=True)
 class Rated:
-    """One stimulus: its scores round by round, their mean and the 95 % interval (NaN after one round)."""
+    """One stimulus: its scores round by round, their mean and the 95 % interval within 0..100 (NaN after one
+    round).
+    """
 
     name: str
     scores: tuple[int, ...]
@@ -49,9 +51,12 @@ class RatingResult:
         for row in self.rows:
             span = "" if math.isnan(row.low) else f" ({row.low:.0f} to {row.high:.0f})"
             parts.append(f"{row.name} {row.mean:.0f}{span}")
-        words = f"{self.rounds} round{'s' if self.rounds > 1 else ''}: {', '.join(parts)}."
-        if self.rounds > 1:
-            words += " Intervals (95 %) are over your rounds, not over listeners."
+        return f"{self.rounds} round{'s' if self.rounds > 1 else ''}: {'; '.join(parts)}.{self.remarks}"
+
+    @property
+    def remarks(self) -> str:
+        """What is to be known beside the figures; begins with a space where there is something."""
+        words = " Intervals (95 %) are over your rounds, not over listeners." if self.rounds > 1 else ""
         if self.rounds < self.planned:
             words += f" Stopped early: {self.planned} rounds were planned."
         reference = next(row for row in self.rows if row.name == REFERENCE)
@@ -66,7 +71,11 @@ class RatingResult:
 
 def result_of(scores: Mapping[str, Sequence[int]], planned: int) -> RatingResult:
     """The result of ``scores``, name -> score of each round."""
-    rows = [Rated(name, tuple(given), *mean_interval(given)) for name, given in scores.items() if given]
+    rows = []
+    for name, given in scores.items():
+        if given:
+            mean, low, high = mean_interval(given)
+            rows.append(Rated(name, tuple(given), mean, *(min(max(edge, 0.0), 100.0) for edge in (low, high))))
     rows.sort(key=lambda row: -row.mean)
     return RatingResult(tuple(rows), max((len(given) for given in scores.values()), default=0), planned)
 

@@ -50,7 +50,8 @@ class StaircaseResult:
         span = f"95 % interval {low:.1f} to {high:.1f}, {self.num_trials} trials"
         if self.smallest_not_told is None:
             return f"You told even the largest number of codebooks from the reference ({span})."
-        told = f"From {self.smallest_not_told} codebooks on you were not shown to tell it from the reference"
+        plural = "s" if self.smallest_not_told > 1 else ""
+        told = f"From {self.smallest_not_told} codebook{plural} on you were not shown to tell it from the reference"
         return f"{told} ({span})."
 
 

@@ -68,6 +68,7 @@ class ABXPage(TrialPage):
         self._group = group
         self.confirm = self._button("Confirm", "Give this answer (key: Enter)", self.give_answer)
         self.confirm.setProperty("primary", True)
+        self.confirm.setProperty("confirm", True)
         self.confirm.setMinimumWidth(150)
         answers = QHBoxLayout()
         answers.setSpacing(12)

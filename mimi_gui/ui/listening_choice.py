@@ -13,6 +13,8 @@ from PySide6.QtWidgets import QComboBox, QGridLayout, QLabel, QListWidget, QList
 from mimi_gui.analysis.ratings import MAX_TAKES
 from mimi_gui.ui.listening_jobs import Source
 
+_WIDER = ("The original file has a wider band or more channels than Mimi is given: what you hear may be that, and not"
+          " the codec.")
 _MUSHRA_COUNTS = (1, 2, 4, 8, 16, 32)  # what is marked at first
 
 
@@ -42,6 +44,9 @@ class TakesChoice(QWidget):
         self.first_label.setBuddy(self.first)
         self.second_label.setBuddy(self.second)
         self.many_label.setBuddy(self.many)
+        self.remark = QLabel()
+        self.remark.setWordWrap(True)
+        self.remark.setProperty("dim", True)
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(8)
@@ -52,13 +57,14 @@ class TakesChoice(QWidget):
         grid.addWidget(self.second, 1, 1)
         grid.addWidget(self.many_label, 2, 0, Qt.AlignmentFlag.AlignTop)
         grid.addWidget(self.many, 2, 1)
-        self.first.activated.connect(self.changed)
-        self.second.activated.connect(self.changed)
+        grid.addWidget(self.remark, 3, 1)
+        self.first.activated.connect(self._chosen)
+        self.second.activated.connect(self._chosen)
         self.many.itemChanged.connect(self._mark_changed)
 
     def _usual_take(self) -> int:
-        """The first that is a reconstruction, else the second of the list."""
-        decoded = [i for i, source in enumerate(self._sources) if source.num_codebooks]
+        """The reconstruction that is there already, else the second of the list."""
+        decoded = [i for i, source in enumerate(self._sources) if source.num_codebooks and source.samples is not None]
         others = [i for i in range(len(self._sources)) if i > 0]
         return next((i for i in decoded if i > 0), next(iter(others), 0))
 
@@ -77,6 +83,7 @@ class TakesChoice(QWidget):
             widget.setVisible(not is_pair)
         if not is_pair:
             self._fill_many()
+        self._show_remark()
 
     def _fill_many(self) -> None:
         self.many.blockSignals(True)
@@ -94,7 +101,15 @@ class TakesChoice(QWidget):
         self.many.blockSignals(False)
 
     def _mark_changed(self) -> None:
+        self._chosen()
+
+    def _chosen(self) -> None:
+        self._show_remark()
         self.changed.emit()
+
+    def _show_remark(self) -> None:
+        self.remark.setText(_WIDER if any(source.path is not None for source in self.sources()) else "")
+        self.remark.setVisible(bool(self.remark.text()))
 
     def _marked(self) -> list[Source]:
         rows = self._levels if self._kind == "staircase" else self._sources

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mimi_gui.analysis.abx import ABXSession
+from mimi_gui.analysis.alignment import CORRECTABLE_RATIO
 from mimi_gui.analysis.blind import BlindSession, Draw
 from mimi_gui.analysis.journal import ListeningSetup
 from mimi_gui.analysis.listening import MAX_TRIALS
@@ -27,6 +28,7 @@ from mimi_gui.ui.result_page import (
     abx_outcome,
     mushra_outcome,
     preference_outcome,
+    short,
     staircase_outcome,
 )
 from mimi_gui.ui.stimulus_player import StimulusPlayer
@@ -80,7 +82,8 @@ class Run:
         start, end = self.stimuli.span_s
         loop = f"loop {start:.2f} to {end:.2f} s"
         void = f", {self.session.num_void} void and repeated" if self.session.num_void else ""
-        return f"{names[0]} against {', '.join(names[1:])}; {loop}; {level_words(self.stimuli)}{void}"
+        takes = ", ".join(names[1:] if len(names) == 2 else [short(name) for name in names[1:]])
+        return f"{names[0]} against {takes}; {loop}; {level_words(self.stimuli)}{void}"
 
 
 def begin(
@@ -162,23 +165,29 @@ def gain_words(stimuli: Stimuli) -> str:
     parts = []
     for one in stimuli.all:
         level = "silent" if math.isinf(one.loudness) else f"{one.loudness:.1f} LUFS"
-        parts.append(f"{one.name}: {level}, turned by {one.gain_db:+.1f} dB".replace("-", "−"))
+        gain = f"turned by {one.gain_db:+.1f} dB" if one.gain_db < -0.05 else "as it is"
+        parts.append(f"{one.name}: {level}, {gain}".replace("-", "−"))
     return "\n".join([f"{level_words(stimuli)[0].upper()}{level_words(stimuli)[1:]}", *_shortened(parts)])
 
 
 def delay_words(stimuli: Stimuli) -> str:
     """The delay of each take against the reference."""
     takes = [one for one in stimuli.all[1:] if one.name != ANCHOR]
-    if all(one.delay.lag_samples == 0 for one in takes):
-        return "0 samples" if takes else ""
-    return "\n".join(_shortened([f"{one.name}: {_delay(one)}" for one in takes]))
+    found = [_delay(one) for one in takes]
+    if len(set(found)) == 1:
+        return found[0][0].upper() + found[0][1:]
+    return "\n".join(_shortened([f"{one.name}: {words}" for one, words in zip(takes, found, strict=True)]))
 
 
 def _delay(one: Stimulus) -> str:
     lag = f"{one.delay.lag_samples:+d} samples at 24 kHz".replace("-", "−")
     if one.delay.lag_samples == 0:
         return "0 samples"
-    return f"{lag}, taken out" if one.is_corrected else f"{lag}, too large or uncertain to take out"
+    if one.is_corrected:
+        return f"{lag}, taken out"
+    if one.delay.peak_ratio < CORRECTABLE_RATIO:
+        return "not certain (too unlike the reference), nothing was moved"
+    return f"{lag}, more than can be taken out"
 
 
 def _shortened(lines: list[str], most: int = 4) -> list[str]:

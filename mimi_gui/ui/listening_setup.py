@@ -136,7 +136,7 @@ class SetupPage(QWidget):
             button = QPushButton(one.title)
             button.setCheckable(True)
             button.setAutoDefault(False)
-            button.setProperty("choice", True)
+            button.setProperty("segment", True)
             button.setProperty("kind", one.key)
             button.setToolTip(one.question)
             group.addButton(button)

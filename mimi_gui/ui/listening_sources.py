@@ -44,11 +44,10 @@ def sources(document: Document, transport: Transport) -> list[Source]:
             channels = "stereo" if source.num_channels == 2 else f"{source.num_channels} channels"
             kind = f"{source.sample_rate / 1000:g} kHz {'mono' if source.num_channels == 1 else channels}"
             found.append(Source(f"Original file, {kind}", None, 0, path=recording.path))
-    if document.sound is not None and document.is_complete:
-        mix = "mix of " if document.is_mix else ""
-        title = f"Reconstruction, {mix}{codebook_words(document.sounding)}"
+    if document.sound is not None and document.is_complete and document.is_mix:
+        title = f"Reconstruction, mix of {codebook_words(document.sounding)}"
         found.append(Source(title, document.sound, document.info.sample_rate, document.sounding))
-    found += [level for level in levels(document) if level.title not in {source.title for source in found}]
+    found += levels(document)
     if transport.take is not None:
         found.append(Source(f"Take, {transport.take.title}", transport.take.samples, document.info.sample_rate))
     return found
@@ -62,8 +61,9 @@ def levels(document: Document) -> list[Source]:
     if codes is None:
         return []
     most = codes.num_codebooks
+    heard = {document.sounding} if document.sounding and not document.is_mix else set()
     found = []
-    for count in sorted({*(level for level in LEVELS if level < most), most}):
+    for count in sorted({*(level for level in LEVELS if level < most), most, *heard}):
         sounds = document.is_complete and not document.is_mix and document.sounding == count
         samples = document.sound if sounds else None
         found.append(Source(f"Reconstruction, {codebook_words(count)}", samples, document.info.sample_rate, count))

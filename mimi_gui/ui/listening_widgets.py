@@ -64,7 +64,8 @@ class StimulusButton(QAbstractButton):
             font.setPixelSize(round(self._size * (0.42 if large else 0.2)))
             painter.setFont(font)
             painter.setPen(ink)
-            painter.drawText(rect.adjusted(0, 0, 0, -self._size * 0.1), Qt.AlignmentFlag.AlignCenter, self._letter)
+            lift = self._size * 0.1 if large else 0.0  # room for the dot
+            painter.drawText(rect.adjusted(0, 0, 0, -lift), Qt.AlignmentFlag.AlignCenter, self._letter)
             if self._heard:
                 painter.setPen(Qt.PenStyle.NoPen)
                 painter.setBrush(ink)

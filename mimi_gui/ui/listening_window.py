@@ -104,6 +104,7 @@ class ListeningWindow(QDialog):
         self._device_timer.timeout.connect(self._show_device)
         self._device_timer.start()
         self._show_device()
+        self.setup.start.setFocus()
 
     # The setup
 

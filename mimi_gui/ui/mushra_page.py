@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import cast
 
 from PySide6.QtCore import Qt, Slot
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel
 
 from mimi_gui.analysis.rating_session import RatingSession
 from mimi_gui.ui.listening_widgets import RatingSlider, ScaleWords, StimulusButton
@@ -43,17 +43,14 @@ class MushraPage(TrialPage):
         self.sliders: list[RatingSlider] = []
         self.figures: list[QLabel] = []
         self.words = ScaleWords(theme)
-        columns = QHBoxLayout()
+        columns = QGridLayout()
         columns.setSpacing(0)
-        left = QVBoxLayout()
-        left.addSpacing(82)
-        left.addWidget(self.words, 1)
-        left.addSpacing(30)
-        columns.addStretch(1)
-        columns.addLayout(left)
+        columns.setVerticalSpacing(4)
+        columns.addWidget(self.words, 1, 0)
+        columns.setRowStretch(1, 1)
         for i in range(num_sounds):
-            columns.addLayout(self._column(i), 3)
-        columns.addStretch(1)
+            self._add_column(columns, i)
+        columns.setColumnMinimumWidth(num_sounds + 1, 24)
         self.next = self._button("Next round", "Take these ratings (key: Enter)", self.take_ratings)
         self.next.setProperty("primary", True)
         self.next.setMinimumWidth(150)
@@ -68,12 +65,13 @@ class MushraPage(TrialPage):
         last.addWidget(keys, 1)
         last.addWidget(self.next)
         self.strip.setMaximumHeight(76)
+        self.restarts.setToolTip("Each press begins at the loop's start, instead of going on at the same place")
         self.body.addLayout(head)
         self.body.addLayout(columns, 1)
         self.body.addLayout(last)
         self.set_theme(theme)
 
-    def _column(self, i: int) -> QVBoxLayout:
+    def _add_column(self, columns: QGridLayout, i: int) -> None:
         name = str((i + 1) % 10 if i < 10 else i + 1)
         button = StimulusButton(str(i + 1), self.theme, key=name, size=66)
         slider = RatingSlider(f"sound {i + 1}", self.theme)
@@ -89,16 +87,10 @@ class MushraPage(TrialPage):
         self.sounds.append(button)
         self.sliders.append(slider)
         self.figures.append(figure)
-        column = QVBoxLayout()
-        column.setSpacing(4)
-        row = QHBoxLayout()
-        row.addStretch(1)
-        row.addWidget(button)
-        row.addStretch(1)
-        column.addLayout(row)
-        column.addWidget(slider, 1)
-        column.addWidget(figure)
-        return column
+        columns.addWidget(button, 0, i + 1, Qt.AlignmentFlag.AlignHCenter)
+        columns.addWidget(slider, 1, i + 1)
+        columns.addWidget(figure, 2, i + 1)
+        columns.setColumnStretch(i + 1, 1)
 
     def begin_trial(self) -> None:
         for slider, figure in zip(self.sliders, self.figures, strict=True):
@@ -153,6 +145,9 @@ class MushraPage(TrialPage):
         """Give a score to a sound that was heard."""
         if self.session.page.plays[number]:
             self.session.page.rate(number, score)
+            self.sliders[number].blockSignals(True)
+            self.sliders[number].setValue(score)
+            self.sliders[number].blockSignals(False)
             self.show_state()
 
     def take_ratings(self) -> None:

@@ -50,6 +50,7 @@ class PreferencePage(TrialPage):
         votes.addStretch(1)
         self.confirm = self._button("Confirm", "Give this answer (key: Enter)", self.give_answer)
         self.confirm.setProperty("primary", True)
+        self.confirm.setProperty("confirm", True)
         self.confirm.setMinimumWidth(150)
         last = QHBoxLayout()
         last.addStretch(1)

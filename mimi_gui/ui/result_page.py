@@ -34,6 +34,12 @@ class Outcome:
     ticks: tuple[tuple[float, str], ...] = _PERCENT
     mark: tuple[float, str] | None = None
     is_log: bool = False
+    full: str = ""  # what is copied, where the text leaves out what the picture shows
+
+
+def short(name: str) -> str:
+    """A take's name where many stand together."""
+    return name.removeprefix("Reconstruction, ")
 
 
 def abx_outcome(result: ABXResult) -> Outcome:
@@ -97,9 +103,12 @@ def preference_outcome(result: PreferenceResult, names: tuple[str, str]) -> Outc
 def mushra_outcome(result: RatingResult) -> Outcome:
     """Of a MUSHRA-style run."""
     title = "Your ratings" if result.rounds else "No round was finished"
-    rows = tuple(Interval(row.name, row.low, row.mean, row.high, f"{row.mean:.0f}") for row in result.rows)
+    rows = tuple(Interval(short(row.name), row.low, row.mean, row.high, f"{row.mean:.0f}") for row in result.rows)
     ticks = tuple((float(value), str(value)) for value in range(0, 101, 20))
-    return Outcome(title, result.text, rows, ticks)
+    if not result.rounds:
+        return Outcome(title, result.text)
+    text = f"Means over {result.rounds} round{'s' if result.rounds > 1 else ''}.{result.remarks}"
+    return Outcome(title, text, rows, ticks, full=result.text)
 
 
 class ResultPage(QWidget):
@@ -209,7 +218,7 @@ class ResultPage(QWidget):
 
     def result_text(self) -> str:
         """What "copy" puts on the clipboard."""
-        parts = [self._outcome.title, self._outcome.text, self._compared]
+        parts = [self._outcome.title, self._outcome.full or self._outcome.text, self._compared]
         if self._path is not None:
             parts.append(f"Log: {self._path}")
         return "\n".join(part for part in parts if part) + "\n"

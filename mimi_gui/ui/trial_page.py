@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
 )
 
 from mimi_gui.analysis.envelope import Envelope
+from mimi_gui.resources import resource_path
 from mimi_gui.ui.listening_widgets import StimulusButton, TrialDots
 from mimi_gui.ui.loop_strip import LoopStrip
 from mimi_gui.ui.stimulus_player import StimulusPlayer
@@ -88,7 +89,10 @@ class TrialPage(QWidget):
         self.message = QLabel()
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.message.setWordWrap(True)
-        self.message.setMinimumHeight(44)
+        self.message.setMinimumHeight(34)
+        larger = QFont(self.message.font())
+        larger.setPointSizeF(larger.pointSizeF() * 1.12)
+        self.message.setFont(larger)
         self.message.setAccessibleName("Message")
         self.again = self._button("Look for the sound again", "Open the output once more", self.rescan_requested.emit)
         self.again.hide()
@@ -163,9 +167,10 @@ class TrialPage(QWidget):
         layout.addLayout(head)
         layout.addWidget(self._ask)
         layout.addWidget(self.strip, 2)
-        layout.addLayout(self.body, 5)
+        layout.addSpacing(6)
         layout.addWidget(self.message)
         layout.addLayout(again)
+        layout.addLayout(self.body, 5)
         layout.addLayout(foot)
 
     # What is shown
@@ -198,7 +203,7 @@ class TrialPage(QWidget):
         self.pause.setText("Pause" if playing or not self._heard else "Go on")
         self.pause.setEnabled(bool(self._heard))
 
-    def tell(self, words: str, tone: str = "text_dim") -> None:
+    def tell(self, words: str, tone: str = "text") -> None:
         """Say something in the line under the buttons; ``tone`` is a colour of the theme."""
         self.message.setText(words)
         self.message.setStyleSheet(f"color: {getattr(self.theme, tone)};")
@@ -336,10 +341,20 @@ class TrialPage(QWidget):
 
 def page_style(theme: Theme) -> str:
     """The rules that only the listening pages need."""
+    check = resource_path("icons", f"check-{theme.name}.svg").as_posix()
     return (
         f"QFrame#question, QFrame#card {{ background: {theme.panel}; border: 1px solid {theme.border};"
         " border-radius: 10px; }"
         f"QPushButton[choice=\"true\"] {{ padding: 9px 22px; font-weight: 600; }}"
         f"QPushButton[choice=\"true\"]:checked {{ background: {theme.hover}; border: 2px solid {theme.accent};"
         " padding: 8px 21px; }"
+        f"QPushButton[segment=\"true\"] {{ padding: 8px 20px; font-weight: 600; }}"
+        f"QPushButton[segment=\"true\"]:checked {{ background: {theme.accent}; color: {theme.accent_text};"
+        f" border-color: {theme.accent}; }}"
+        f"QPushButton[segment=\"true\"]:focus {{ border: 2px solid {theme.text}; padding: 7px 19px; }}"
+        f"QListView::indicator {{ width: 16px; height: 16px; border: 1px solid {theme.text_faint};"
+        f" border-radius: 4px; background: {theme.plot}; }}"
+        f"QListView::indicator:checked {{ background: {theme.accent}; border-color: {theme.accent};"
+        f" image: url(\"{check}\"); }}"
+        f"QPushButton[confirm=\"true\"] {{ padding: 9px 22px; }}"
     )
