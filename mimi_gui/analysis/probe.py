@@ -6,6 +6,8 @@ caller brings; any thread.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -59,6 +61,19 @@ class Steadiness:
     reason: str = ""
 
 
+def csv_table(results: Sequence[Steadiness]) -> str:
+    """CSV: a line per disturbance with the share of equal tokens of each codebook, empty where there is none."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    most = max((len(result.share) for result in results), default=0)
+    writer.writerow(["kind", "amount", "label", "num_frames", *(f"codebook_{k}" for k in range(most)), "reason"])
+    for result in results:
+        shares = [f"{share:.6g}" for share in result.share] + [""] * (most - len(result.share))
+        done = result.disturbance
+        writer.writerow([done.kind, f"{done.amount:g}", done.label, result.num_frames, *shares, result.reason])
+    return out.getvalue()
+
+
 def probe(
     samples: np.ndarray,
     frame_size: int,
@@ -66,6 +81,7 @@ def probe(
     disturbances: Sequence[Disturbance] = DEFAULT_DISTURBANCES,
     *,
     seed: int = 0,
+    plain: np.ndarray | None = None,
     on_result: Callable[[Steadiness], None] | None = None,
     cancel: Cancel = None,
 ) -> list[Steadiness]:
@@ -73,7 +89,8 @@ def probe(
 
     A shift of s samples cuts them off the beginning; frame t is then compared with the frame that it overlaps most.
     Context c encodes anew from c frames before each of four places and compares the twelve frames after it. The last
-    frame is left out where padding would make it another one. Noise is drawn from ``seed``.
+    frame is left out where padding would make it another one. Noise is drawn from ``seed``. ``plain``: what
+    ``encode(samples)`` gave before, so that it need not be done again.
 
     Raises:
         ValueError: not even one whole frame, or a shift outside 0 .. frame_size.
@@ -82,7 +99,7 @@ def probe(
     if len(samples) < frame_size:
         raise ValueError(f"{len(samples)} samples; expected at least one frame of {frame_size}")
     check_cancel(cancel)
-    plain = np.asarray(encode(samples))
+    plain = np.asarray(encode(samples)) if plain is None else plain
     results = []
     for disturbance in disturbances:
         check_cancel(cancel)

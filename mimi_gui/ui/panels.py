@@ -63,6 +63,8 @@ KINDS = (
     Kind("ladder", "K-Ladder", "Ctrl+3", _RIGHT, "Compare", "What each codebook buys", ("analysis.ladder",)),
     Kind("mixer", "Mixer", "Ctrl+4", _BOTTOM, "Tokens", "Mute and solo codebooks"),
     Kind("tokens", "Tokens", "Ctrl+6", _RIGHT, "Tokens", "One code: its share, neighbours and every occurrence"),
+    Kind("probe", "Stability Probe", "Ctrl+7", _RIGHT, "Tokens", "Do the tokens stay when the recording is shifted?",
+         ("analysis.probe",)),
     Kind("spectrogram", "Spectrogram Settings", "Ctrl+5", _RIGHT, "Compare", "Window, scale, colours of the"
          " spectrograms", ("analysis.spectrogram",)),
 )  # fmt: skip
