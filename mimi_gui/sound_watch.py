@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mimi_gui.errors import PlaybackUnavailable
 from mimi_gui.sound_child import InputDevice, OutputDevice, list_all
@@ -80,7 +81,7 @@ def _server_defaults() -> tuple[str, str] | None:
     return names[0], names[1]
 
 
-def _pactl(*arguments: str) -> object | None:
+def _pactl(*arguments: str) -> Any:
     if sys.platform in ("win32", "darwin") or shutil.which("pactl") is None:
         return None
     with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):

@@ -129,7 +129,7 @@ class LivePage(QWidget):
         measured.addStretch(1)
         measured.addWidget(self.codebooks)
         self.mixer = MixerPanel(theme, can_pin=False)
-        self.mixer.setFixedHeight(158)
+        self.mixer.setFixedHeight(194)
         self.mixer.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.stop = QPushButton("Stop")
         self.stop.setToolTip("End the session (Space)")
@@ -283,7 +283,10 @@ class LivePage(QWidget):
             self.remark.say("warning", "The microphone is too loud: turn it down, or mute, if it howls.")
         elif latency_s is not None and latency_s - figures.compute_s > _HIGH_S:
             self.remark.say(
-                "info", "The devices add much delay, as Bluetooth does: wired headphones are heard sooner.", "No sound"
+                "info",
+                "You are heard late: Bluetooth devices and a busy computer do that. Use wired headphones, and close"
+                " other programs.",
+                "No sound",
             )
         else:
             self.remark.say("", "")

@@ -6,6 +6,8 @@ pauses and goes on; Return stops and opens; Escape leaves. GUI thread only.
 
 from __future__ import annotations
 
+import math
+
 from PySide6.QtCore import QEvent, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QFont, QHideEvent, QKeyEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
@@ -209,7 +211,7 @@ class RecordPage(QWidget):
     def _big_words(self) -> str:
         microphone = self._microphone
         if microphone.state == mic.COUNTDOWN:
-            return f"−{int(microphone.countdown_s) + 1}"
+            return f"−{math.ceil(microphone.countdown_s)}"
         return format_time(microphone.duration_s if microphone.is_taking else 0.0, 0.1)
 
     def _small_words(self) -> str:
