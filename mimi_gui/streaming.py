@@ -17,7 +17,8 @@ from torch import Tensor
 
 from mimi_gui.codes import CodecInfo
 from mimi_gui.errors import DeviceError
-from mimi_gui.kernels import Convolution, ResidualBlock, ResidualQuantizer, Transformer, TransposedConvolution
+from mimi_gui.kernels import Convolution, ResidualBlock, TransposedConvolution
+from mimi_gui.latents import ResidualQuantizer, Transformer
 
 
 class Engine:
