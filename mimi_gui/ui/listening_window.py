@@ -95,6 +95,7 @@ class ListeningWindow(QDialog):
         self.preparation.progressed.connect(self.setup.show_busy)
         self.preparation.ready.connect(self._take_prepared)
         self.preparation.failed.connect(self._preparation_failed)
+        transport.devices_changed.connect(self._devices_changed)
         files.finished.connect(self._file_job_finished)
         files.failed.connect(self._file_job_failed)
         for keys in ("Ctrl+Return", "Ctrl+Enter"):
@@ -223,7 +224,7 @@ class ListeningWindow(QDialog):
             self._show_trials()
         else:
             self.setup.show_busy("Opening the log …")
-            self._saving = self._files.submit(SaveLog(run.path, run.log()))
+            self._saving = self._files.submit(SaveLog(run.path, run.log()), to_the_end=True)
 
     def _show_trials(self) -> None:
         assert self.run is not None
@@ -235,7 +236,8 @@ class ListeningWindow(QDialog):
     def _write_log(self) -> None:
         """After each trial: what a crash can take is the trial in hand."""
         if self.run is not None and self.run.path is not None:
-            self._saving = self._files.submit(SaveLog(self.run.path, self.run.log(), overwrite=True))
+            job = SaveLog(self.run.path, self.run.log(), overwrite=True)
+            self._saving = self._files.submit(job, to_the_end=True)
 
     @Slot(object, object)
     def _file_job_finished(self, number: int, result: object) -> None:
@@ -297,6 +299,12 @@ class ListeningWindow(QDialog):
                 self.pages.removeWidget(page)
                 page.deleteLater()
         self.run = self.result_page = None
+
+    @Slot(object)
+    def _devices_changed(self, devices: object) -> None:
+        """An output came or went: where the sound was lost, it may be back."""
+        if not self._player.is_open and not self._player.is_opening:
+            self._reopen()
 
     @Slot()
     def _reopen(self) -> None:

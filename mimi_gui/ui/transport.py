@@ -139,6 +139,7 @@ class Transport(QObject):
 
         A listening test must have it alone: nothing in this window may move with what is heard.
         """
+        self._end_row()
         lent = self.player
         lent.pause()
         self.player = _StandIn()

@@ -220,13 +220,17 @@ class WorkerThread(QObject):
         """Whether the thread is alive."""
         return self._thread.isRunning()
 
-    def submit(self, job: Job) -> int:
-        """Queue a job and return its number at once; every signal about it carries that number."""
+    def submit(self, job: Job, *, to_the_end: bool = False) -> int:
+        """Queue a job and return its number at once; every signal about it carries that number.
+
+        With ``to_the_end`` nothing cancels it: it is done even when the window closes meanwhile. For short ones only.
+        """
         number = next(_numbers)
         if self._is_closing:
             return number
         ticket = _Ticket(number, job, threading.Event())
-        self._pending[number] = ticket.cancel
+        if not to_the_end:
+            self._pending[number] = ticket.cancel
         self._submitted.emit(ticket)
         return number
 
