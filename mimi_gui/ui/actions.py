@@ -117,6 +117,12 @@ SPECS = (
     Spec("Tokens", "previous_mark", "Pre&vious Marked Frame", ("Shift+N",), "Go to the occurrence before, or the frame"
          " before that differs", "open"),
     _line("Tokens"),
+    Spec("Tokens", "compare_tokens", "&Compare with a Token File …", ("Ctrl+D",), "Mark what differs from other tokens,"
+         " cell by cell", "tokens"),
+    Spec("Tokens", "compare_take", "Compare with the Ta&ke", ("Ctrl+Shift+T",), "Mark what differs from the tokens that"
+         " the take was decoded from", "tokens"),
+    Spec("Tokens", "stop_comparing", "&Stop Comparing", (), "Light up no differences (Esc)", "tokens"),
+    _line("Tokens"),
     Spec("Listening", "test_abx", "&ABX Test …", ("Ctrl+Shift+X",), "Blind test: can a difference be heard?", "tokens"),
     Spec(
         "Listening", "test_staircase", "&Staircase …", ("Ctrl+Shift+K",),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _ZOOM = 1.5
 _VOLUME_STEP = 0.05
 _DIFFERENCE_STEP_DB = 12.0
+_OPEN_TOKENS = "Token files (*.npz);;All files (*)"
 _SAVE_TOKENS = "Token files (*.npz)"
 _SAVE_AUDIO = "WAV (*.wav);;FLAC (*.flac);;Ogg Vorbis (*.ogg)"
 
@@ -316,6 +317,22 @@ class Commands(QObject):
 
     def previous_mark(self) -> None:
         self._marks.step(-1)
+
+    def compare_tokens(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self._window, "Compare the open tokens with …", self._settings.value.open_folder, _OPEN_TOKENS
+        )
+        if path:
+            self._marks.compare_file(Path(path))
+            self._panels.show("diff")
+
+    def compare_take(self) -> None:
+        self._marks.compare_take()
+        if self._marks.other is not None:
+            self._panels.show("diff")
+
+    def stop_comparing(self) -> None:
+        self._marks.stop_comparing()
 
     # Listening
 

@@ -121,6 +121,7 @@ class MainWindow(QMainWindow):
         session.saved.connect(self._saved)
         session.finished.connect(self._show_title)
         self.panels.noticed.connect(self._notice)
+        self.panels.action_requested.connect(commands.perform)
         self.listening.noticed.connect(self._notice)
         for source in (session, transport, self.keeper, self.sound_pages):
             source.noticed.connect(self._notice)

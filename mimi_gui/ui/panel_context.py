@@ -32,7 +32,7 @@ class PanelContext:
         codec, files, measuring: the three threads; keep the number that ``submit`` returns and compare it.
         marks: which tokens are lit up, or compared.
         theme: as it is now; a panel with a method ``set_theme(theme)`` is told of a change.
-        tell: shows a banner.
+        tell: shows a banner. perform: carries out an action of the menus, by its name.
         show_panel: brings a dock to the front, by its key.
     """
 
@@ -49,4 +49,5 @@ class PanelContext:
     settings: SettingsStore
     theme: Theme
     tell: Callable[[Notice], None]
+    perform: Callable[[str], None]
     show_panel: Callable[[str], None]

@@ -63,6 +63,7 @@ KINDS = (
     Kind("ladder", "K-Ladder", "Ctrl+3", _RIGHT, "Compare", "What each codebook buys", ("analysis.ladder",)),
     Kind("mixer", "Mixer", "Ctrl+4", _BOTTOM, "Tokens", "Mute and solo codebooks"),
     Kind("tokens", "Tokens", "Ctrl+6", _RIGHT, "Tokens", "One code: its share, neighbours and every occurrence"),
+    Kind("diff", "Compare Tokens", "Ctrl+8", _RIGHT, "Tokens", "Two token files or takes, cell by cell"),
     Kind("probe", "Stability Probe", "Ctrl+7", _RIGHT, "Tokens", "Do the tokens stay when the recording is shifted?",
          ("analysis.probe",)),
     Kind("spectrogram", "Spectrogram Settings", "Ctrl+5", _RIGHT, "Compare", "Window, scale, colours of the"
@@ -89,9 +90,11 @@ class Panels(QObject):
 
     Signals:
         noticed(object): as the session's.
+        action_requested(str): the name of an action that a panel offers too.
     """
 
     noticed = Signal(object)
+    action_requested = Signal(str)
 
     def __init__(
         self,
@@ -111,10 +114,10 @@ class Panels(QObject):
         self.comparison = Comparison(session, codec, measuring, self)
         self.lanes = AnalysisLanes(workspace.wall, self)
         self.switches = LaneSwitches(self.lanes, self.comparison, session, transport, settings, measuring, self)
-        self.marks = TokenMarks(session, transport, workspace.wall, self)
+        self.marks = TokenMarks(session, transport, workspace.wall, files, self)
         self.context = PanelContext(
             window, session, self.comparison, transport, workspace.wall, self.lanes, self.marks, codec, files,
-            measuring, settings, workspace.wall.theme, self.noticed.emit, self.show,
+            measuring, settings, workspace.wall.theme, self.noticed.emit, self.action_requested.emit, self.show,
         )  # fmt: skip
         self.docks: dict[str, QDockWidget] = {}
         self.widgets: dict[str, QWidget] = {}
@@ -126,6 +129,7 @@ class Panels(QObject):
             for first, second in pairwise(beside):
                 window.tabifyDockWidget(first, second)
         self.comparison.noticed.connect(self.noticed)
+        self.marks.noticed.connect(self.noticed)
         self.marks.more_requested.connect(self._show_tokens)
         measuring.finished.connect(self._imported)
 

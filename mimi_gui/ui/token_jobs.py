@@ -12,6 +12,7 @@ from mimi_gui.codes import CodecInfo, Codes, load_codes
 from mimi_gui.errors import CodesMismatch
 from mimi_gui.ui.codec_jobs import ModelChoice, ensure_codec
 from mimi_gui.ui.worker import Desk, Job
+from mimi_gui.verify import compare_codes
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,14 @@ class LoadOther(Job):
     def run(self, desk: Desk) -> OtherTokens:
         desk.report(f"Reading {self.path.name}")
         return OtherTokens(load_codes(self.path), self.path.name)
+
+
+@dataclass(frozen=True)
+class Explain(Job):
+    """What the records of two token files tell about why they differ. Result: a tuple of sentences."""
+
+    codes: Codes
+    other: Codes
+
+    def run(self, desk: Desk) -> tuple[str, ...]:
+        return compare_codes(self.codes, self.other).reasons

@@ -6,6 +6,8 @@ both are done here and not behind a job that a long measurement would hold up.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from PySide6.QtCore import QObject, Signal, Slot
 
@@ -13,10 +15,12 @@ from mimi_gui.analysis.codebooks import Agreement, CodeFacts, agreement, code_fa
 from mimi_gui.analysis.excerpts import Excerpts
 from mimi_gui.codes import Codes
 from mimi_gui.errors import CodesMismatch
+from mimi_gui.ui.notices import Notice
 from mimi_gui.ui.session import Session
 from mimi_gui.ui.timeline import Wall
-from mimi_gui.ui.token_jobs import OtherTokens
+from mimi_gui.ui.token_jobs import LoadOther, OtherTokens
 from mimi_gui.ui.transport import Transport
+from mimi_gui.ui.worker import Failure, WorkerThread
 
 
 def check_grids(codes: Codes, other: Codes, name: str) -> None:
@@ -43,14 +47,20 @@ class TokenMarks(QObject):
         code_changed(): another code, or its occurrences changed.
         comparison_changed(): another comparison, or none.
         more_requested(): the person wants to know more about the code.
+        noticed(object): as the session's.
     """
 
     code_changed = Signal()
     comparison_changed = Signal()
     more_requested = Signal()
+    noticed = Signal(object)  # Notice
 
-    def __init__(self, session: Session, transport: Transport, wall: Wall, parent: QObject) -> None:
+    def __init__(
+        self, session: Session, transport: Transport, wall: Wall, files: WorkerThread, parent: QObject
+    ) -> None:
         super().__init__(parent)
+        self._files = files
+        self._loading: int | None = None
         self._session, self._transport, self._wall = session, transport, wall
         self.code: tuple[int, int] | None = None
         self.facts: CodeFacts | None = None
@@ -62,6 +72,8 @@ class TokenMarks(QObject):
         session.source_changed.connect(self._forget)
         session.codes_changed.connect(self._count_again)
         session.finished.connect(self._count_again)
+        files.finished.connect(self._loaded)
+        files.failed.connect(self._not_loaded)
 
     # One code
 
@@ -103,19 +115,46 @@ class TokenMarks(QObject):
 
     # Two sets of tokens
 
-    def compare_with(self, other: OtherTokens) -> None:
-        """Mark what differs between the open tokens and ``other``.
+    def compare_file(self, path: Path) -> None:
+        """Read a token file and mark what differs between the open tokens and those."""
+        self._loading = self._files.submit(LoadOther(path))
 
-        Raises:
-            CodesMismatch: a cell of one has no counterpart in the other.
-        """
+    def compare_take(self) -> None:
+        """Mark what differs between the open tokens and those that the take was decoded from."""
+        take = self._transport.take
+        if take is None or take.codes is None:
+            self._tell("There is no take to compare with: keep one first (Playback, Keep B as Take A; key P).")
+        else:
+            self.compare_with(OtherTokens(take.codes, f"the take of {take.title}"))
+
+    def compare_with(self, other: OtherTokens) -> None:
+        """Mark what differs between the open tokens and ``other``; where they cannot be compared, a notice says so."""
         codes = self._session.document.codes
-        if codes is None:
-            raise CodesMismatch("There are no complete tokens yet that others could be compared with.")
-        check_grids(codes, other.codes, other.name)
+        try:
+            if codes is None:
+                raise CodesMismatch("There are no complete tokens yet that others could be compared with.")
+            check_grids(codes, other.codes, other.name)
+        except CodesMismatch as error:
+            self._tell(error.message, error.hint)
+            return
         self.other, self.code = other, None
         self._compare()
         self._count()
+
+    def _tell(self, words: str, hint: str = "") -> None:
+        self.noticed.emit(Notice("error", words, hint, topic="compare"))
+
+    @Slot(object, object)
+    def _loaded(self, number: int, result: object) -> None:
+        if number == self._loading and isinstance(result, OtherTokens):
+            self._loading = None
+            self.compare_with(result)
+
+    @Slot(object, object)
+    def _not_loaded(self, number: int, failure: Failure) -> None:
+        if number == self._loading:
+            self._loading = None
+            self.noticed.emit(Notice("error", failure.message, failure.hint, failure.details, topic="compare"))
 
     def stop_comparing(self) -> bool:
         """Mark no differences any more; returns whether some were."""

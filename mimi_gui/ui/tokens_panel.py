@@ -72,7 +72,9 @@ class _Occurrences(QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            return ("Time", "Before", "Frames", "After")[section]
+            return ("Time", "Before", "×", "After")[section]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return ("Where", "The two tokens before", "Frames in a row that have it", "The two tokens after")[section]
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignLeft if section == 3 else _RIGHT)
         return None
@@ -90,9 +92,9 @@ class _Occurrences(QAbstractTableModel):
         if column == 0:
             return format_time(first * self._frame_s, 0.01)
         if column == 2:
-            return str(last - first)
+            return str(last - first) if last - first > 1 else ""
         part = row[max(first - _AROUND, 0) : first] if column == 1 else row[last : last + _AROUND]
-        return "  ".join(str(int(code)) for code in part)
+        return " ".join(str(int(code)) for code in part)
 
 
 class TokensPanel(QWidget):
@@ -129,13 +131,14 @@ class TokensPanel(QWidget):
         )
         self._near.setRootIsDecorated(False)
         self._near.setUniformRowHeights(True)
-        self._near.setHeaderLabels(["Neighbour", "Distance", "Frames"])
+        self._near.setHeaderLabels(["Near code", "Distance", "Here"])
         self._near.setMinimumHeight(64)
         self._near.itemClicked.connect(self._neighbour_chosen)
         self._near.itemActivated.connect(self._neighbour_chosen)
         for column in range(3):
             self._near.headerItem().setTextAlignment(column, _RIGHT)
             self._near.header().setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+        self._near.header().setMinimumSectionSize(40)
         self._near_words = QLabel()
         self._near_words.setProperty("dim", True)
         self._near_words.setWordWrap(True)
