@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import logging.handlers
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ import typer
 
 from mimi_gui import compare, convert, corpus_verbs, verify
 from mimi_gui.errors import Cancelled, MimiGuiError, OutputError
+from mimi_gui.logs import LEVEL_VARIABLE, file_handler, log_path, wanted_level
 
 app = typer.Typer(
     name="mimi-gui",
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments[0] != "bench":  # which measures its contestants with everybody's defaults
         # Read when torch loads its OpenMP library: threads that wait spinning make a busy machine ten times slower.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    log_path = _configure_logging()
+    log_file = _configure_logging()
     signal.signal(signal.SIGTERM, _stop)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no valid Unicode
@@ -70,9 +70,9 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except Exception as error:
         logging.getLogger(__name__).exception("unexpected")
-        if os.environ.get("MIMI_GUI_LOG", "").upper() == "DEBUG":
+        if os.environ.get(LEVEL_VARIABLE, "").upper() == "DEBUG":
             raise
-        print(f"mimi-gui: stopped by {type(error).__name__}: {error} (details: {log_path})", file=sys.stderr)
+        print(f"mimi-gui: stopped by {type(error).__name__}: {error} (details: {log_file})", file=sys.stderr)
         return 1
     return 0
 
@@ -95,17 +95,13 @@ def _stop(number: int, frame: Any) -> None:
 
 def _configure_logging() -> Path | None:
     """A rotating file, at the level of MIMI_GUI_LOG; library warnings go there too. Returns its path."""
-    import platformdirs
-
-    path = Path(platformdirs.user_log_dir("mimi-gui", appauthor=False)) / "mimi-gui.log"
+    path = log_path()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handler: logging.Handler = logging.handlers.RotatingFileHandler(path, maxBytes=2**20, backupCount=2, delay=True)
+        handler = file_handler(path)
     except OSError:
         handler, path = logging.NullHandler(), None  # a read-only home stops no work
-    level = getattr(logging, os.environ.get("MIMI_GUI_LOG", "INFO").upper(), logging.INFO)
     logging.basicConfig(
-        level=level, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+        level=wanted_level(), handlers=[handler], format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
     logging.captureWarnings(True)
     return path

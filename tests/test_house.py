@@ -24,11 +24,18 @@ FLOORS = [
     {"errors"},
     {"resources", "target"},
     {"codes", "audio"},
+    {"clip", "takes", "sound_devices"},
+    {"mixer", "capture", "duplex"},
+    {"sound_process"},
+    {"sound_child"},
+    {"output", "recording", "live", "sound_watch"},
+    {"playback"},
     {"analysis"},
     {"hub", "kernels"},
     {"checkpoints"},
     {"weights"},
     {"streaming"},
+    {"batches"},
     {"codec"},
 ]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
-import logging.handlers
 import sys
 import threading
 import time
@@ -31,10 +30,12 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
+from mimi_gui.logs import file_handler, log_path, wanted_level
 from mimi_gui.resources import resource_path
 from mimi_gui.ui.codec_jobs import DEMO_MODEL
 from mimi_gui.ui.help_dialog import DetailsDialog
 from mimi_gui.ui.icons import app_icon
+from mimi_gui.ui.instances import TWO, first_window
 from mimi_gui.ui.main_window import MainWindow
 from mimi_gui.ui.settings import SettingsStore
 from mimi_gui.ui.theme import ThemeKeeper
@@ -43,7 +44,6 @@ log = logging.getLogger(__name__)
 
 _STARTED = time.monotonic()
 
-_LOG_BYTES = 1_000_000
 _GC_MS = 1_000
 _QT_LEVELS = {
     QtMsgType.QtDebugMsg: logging.DEBUG,
@@ -121,21 +121,14 @@ class QuietCollector(QObject):
         gc.collect(1)
 
 
-def log_path() -> Path:
-    """Where the log file is."""
-    import platformdirs
-
-    return Path(platformdirs.user_log_dir("mimi-gui", appauthor=False)) / "mimi-gui.log"
-
-
 def set_up_logging(path: Path) -> None:
-    """A rotating file, with Qt's messages and Python's warnings; problems go to the terminal too."""
+    """A rotating file at the level of MIMI_GUI_LOG, with Qt's messages and Python's warnings; problems go to the
+    terminal too."""
     root = logging.getLogger()
-    root.setLevel(logging.INFO)
+    root.setLevel(wanted_level())
     form = logging.Formatter("%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=2, encoding="utf-8")
+        file = file_handler(path)
     except OSError as error:
         print(f"No log file: {path}: {error.strerror}", file=sys.stderr)
     else:
@@ -187,12 +180,17 @@ def main(argv: list[str] | None = None) -> int:
         files.append(str(resource_path("samples", "speech.wav")))
     model = DEMO_MODEL if options.demo and not options.model else options.model
     window.session.start_with(model, options.device, fixes_ssl=options.fix_ssl)
+    lock = first_window(path.parent)
+    if lock is None:
+        window.banners.show_notice(TWO)
     _Starter(window, files)
     window.show()
     status = app.exec()
     for thread in window.threads:
         thread.wait(10_000)
     qInstallMessageHandler(None)
+    if lock is not None:
+        lock.unlock()
     return status
 
 
