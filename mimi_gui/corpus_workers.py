@@ -23,7 +23,7 @@ from mimi_gui.corpus_job import DIED, Job, Outcome, Task
 from mimi_gui.errors import Cancelled, MimiGuiError
 
 if TYPE_CHECKING:
-    from multiprocessing.context import SpawnProcess
+    from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 
 _POLL_S = 0.2
 _MOST_IDLE_DEATHS = 3
@@ -40,7 +40,7 @@ class _Worker:
         most_tasks: at once, 0 until the codec is loaded.
     """
 
-    process: SpawnProcess
+    process: SpawnProcess | ForkServerProcess
     tasks_pipe: Connection
     stop_pipe: Connection
     slot: int
@@ -74,6 +74,8 @@ class Workers:
         """
         waiting = deque(islice(tasks, self._num_workers))
         num_workers = len(waiting)  # no more than there is work for
+        if not waiting:
+            return
         idle_deaths = 0
 
         def next_task() -> Task | None:
@@ -111,7 +113,7 @@ class Workers:
             self._end()
 
     def _start(self, job: Job, slot: int) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         tasks_pipe, tasks_end = context.Pipe()
         stop_end, stop_pipe = context.Pipe(duplex=False)
         arguments = (tasks_end, stop_end, job, slot, self._num_threads, self._num_readers)
@@ -123,16 +125,17 @@ class Workers:
 
     def _hand_out(self, next_task: Callable[[], Task | None]) -> bool:
         """Keep every worker supplied; gives whether nothing is left to hand out."""
+        ended = False
         for worker in self._workers:
             if self._suspects and worker.most_tasks and not worker.tasks:
                 self._give(worker, self._suspects.popleft())
             alone = any(number in self._died_once for number in worker.tasks)
-            while not alone and len(worker.tasks) < worker.most_tasks:
+            while not alone and not ended and len(worker.tasks) < worker.most_tasks:
                 task = next_task()
-                if task is None:
-                    return not self._suspects
-                self._give(worker, task)
-        return False
+                ended = task is None
+                if task is not None:
+                    self._give(worker, task)
+        return ended and not self._suspects
 
     def _give(self, worker: _Worker, task: Task) -> None:
         worker.tasks[task.number] = task
@@ -169,6 +172,15 @@ class Workers:
                 worker.process.kill()
                 worker.process.join()
         self._workers.clear()
+
+
+def _context() -> SpawnContext | ForkServerContext:
+    """How processes begin: by a server that has loaded torch once, where there is one, for that costs seconds each."""
+    if not sys.platform.startswith("linux"):
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "transformers.models.mimi.modeling_mimi", "mimi_gui.corpus_workers"])
+    return context
 
 
 def _work(tasks: Connection, stop: Connection, job: Job, slot: int, num_threads: int, num_readers: int) -> None:
