@@ -20,7 +20,6 @@ from typing import Any, Protocol
 import numpy as np
 import soxr
 
-from mimi_gui.clip import Clip
 from mimi_gui.codes import Codes
 from mimi_gui.duplex import (
     CAPTURED,
@@ -36,6 +35,7 @@ from mimi_gui.duplex import (
     copy_out,
 )
 from mimi_gui.errors import PlaybackUnavailable
+from mimi_gui.kept_sound import KeptSound
 from mimi_gui.sound_child import OPEN_WAIT_S, SoundChild, sentence
 
 HINT = "Nothing is recorded"
@@ -98,9 +98,9 @@ class LiveLoop:
         info = codec.info
         self._codec = codec
         self._info = info
-        self.source = Clip.for_duration(longest_s, info.sample_rate, info.sample_rate)
-        self.reconstruction = Clip.for_duration(longest_s, info.sample_rate, info.sample_rate)
-        self._kept = np.zeros((info.num_codebooks, self.source.length // info.frame_size), np.int16)  # codes [K, T]
+        frames = max(1, int(longest_s * info.frame_rate))
+        self.source, self.reconstruction = (KeptSound(frames * info.frame_size) for _ in range(2))
+        self._kept = np.zeros((info.num_codebooks, frames), np.int16)  # codes [K, T]
         self._num_kept = 0
         self._codebooks = tuple(range(info.num_codebooks))
         self._child: SoundChild | None = None
@@ -161,8 +161,6 @@ class LiveLoop:
                 on_frame()
             if self._num_kept >= self._kept.shape[1]:
                 break
-        for clip in (self.source, self.reconstruction):
-            clip.finish()
 
     def _warm_up(self) -> None:
         """Let the libraries choose their kernels on silence, in streams that are thrown away."""
@@ -229,9 +227,7 @@ class LiveLoop:
         if self._num_kept == 0:
             return None
         length = self._num_kept * self._info.frame_size
-        source, reconstruction = (clip.samples[:length, 0] for clip in (self.source, self.reconstruction))
-        for samples in (source, reconstruction):
-            samples.flags.writeable = False
+        source, reconstruction = self.source.kept(), self.reconstruction.kept()
         metadata = {**self._codec.metadata(), "live": {"num_skipped": self._figures.num_skipped}}
         return LiveTake(Codes(self.codes.copy(), length, self._info, metadata), source, reconstruction)
 

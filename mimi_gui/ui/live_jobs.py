@@ -62,7 +62,7 @@ class RunLive(Job):
             loop.set_muted(self.is_muted)
             rate = codec.info.sample_rate
             spectra = RunningSpectrogram(rate), RunningSpectrogram(rate)
-            sounds: list[np.ndarray] = [clip.samples[:, 0] for clip in (loop.source, loop.reconstruction)]
+            sounds: list[np.ndarray] = [loop.source.samples, loop.reconstruction.samples]
             desk.deliver(LiveRunning(loop, codec.info, *spectra))
 
             def draw() -> None:
