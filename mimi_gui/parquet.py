@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimi_gui.codes import Codes, load_codes
-from mimi_gui.corpus_items import find_items, read_records
+from mimi_gui.corpus_items import MANIFEST_NAME, find_items, json_line, read_records
 from mimi_gui.errors import Cancelled, CodesFileError, MimiGuiError, OutputError
 from mimi_gui.target import writing
 
 if TYPE_CHECKING:
     import pyarrow
 
+_IN_MANIFEST = ("duration", "sample_rate", "num_samples", "num_codebooks", "num_frames", "source")
 _GROUP_BYTES = 32 * 2**20  # held in memory before a row group is written
 
 
@@ -45,7 +46,9 @@ def pack_tokens(
 
     Columns: ``path, audio_codes`` (list of K lists of T int16), ``num_codebooks, num_frames, num_samples,
     sample_rate, duration, model_name, revision, digest, source, metadata`` (JSON). Rows are in the order of ``path``,
-    so equal trees give equal parts. Memory does not grow with the corpus; each part appears whole.
+    so equal trees give equal parts. Memory does not grow with the corpus; each part appears whole. ``manifest.jsonl``
+    beside them has a line for every recording: what the tree's manifest says of it, with its part and row, or why
+    it is not there; it is written last.
 
     Args:
         part_bytes: a part ends when its codes pass this many bytes, before compression.
@@ -68,6 +71,9 @@ def pack_tokens(
     except OSError as error:
         raise OutputError(f"Could not write {target}: {error.strerror or error}.") from error
     failures: list[str] = []
+    lines: dict[str, dict[str, Any]] = {
+        place: record for place, record in records.items() if record.get("status") == "failed"
+    }
 
     def rows() -> Iterator[dict[str, Any]]:
         for done, item in enumerate(items, 1):
@@ -78,6 +84,7 @@ def pack_tokens(
                 codes = load_codes(item.path)
             except CodesFileError as error:
                 failures.append(error.message)
+                lines[place] = {"path": place, "status": "failed", "source": str(item.path), "error": error.message}
             else:
                 yield _row(place, codes, records.get(place, {}))
             if progress is not None:
@@ -89,14 +96,19 @@ def pack_tokens(
     row = next(waiting, None)
     while row is not None:
         part = target / f"part-{len(parts):05}.parquet"
-        row, written = _write_part(pa, part, row, waiting, part_bytes, overwrite)
+        row, places = _write_part(pa, part, row, waiting, part_bytes, overwrite)
         parts.append(part)
-        num_rows += written
+        num_rows += len(places)
+        for number, (place, facts) in enumerate(places.items()):
+            where = {"part": part.name, "row": number}
+            lines[place] = {"path": place, "status": "ok", **facts, **records.get(place, {}), **where}
     if not parts:
         raise MimiGuiError(f"None of the {len(items)} token files in {folder} can be read: {failures[0]}")
     for stale in sorted(target.glob("part-*.parquet")):
         if stale not in parts:
             stale.unlink()  # of an earlier, larger packing that was to be replaced
+    with writing(target / MANIFEST_NAME, overwrite=True) as partial, partial.open("w", encoding="utf-8") as file:
+        file.writelines(f"{json_line(lines[place])}\n" for place in sorted(lines))
     return Packed(tuple(parts), num_rows, tuple(failures))
 
 
@@ -154,20 +166,21 @@ def _text(name: str) -> str:
 
 def _write_part(
     pa: Any, part: Path, first: dict[str, Any], rows: Iterator[dict[str, Any]], part_bytes: int, overwrite: bool
-) -> tuple[dict[str, Any] | None, int]:
-    """Write rows until the part is full; gives the row that did not fit any more, and how many did."""
+) -> tuple[dict[str, Any] | None, dict[str, dict[str, Any]]]:
+    """Write rows until the part is full; gives the row that did not fit any more, and the facts of those that did."""
     schema = _schema(pa)
     row: dict[str, Any] | None = first
-    written = size = 0
+    size = 0
+    places: dict[str, dict[str, Any]] = {}
     with writing(part, overwrite=overwrite) as partial, pa.parquet.ParquetWriter(partial, schema) as writer:
-        while row is not None and (written == 0 or size < part_bytes):
+        while row is not None and (not places or size < part_bytes):
             group: list[dict[str, Any]] = []
             group_bytes = 0
             while row is not None and group_bytes < _GROUP_BYTES and (not group or size + group_bytes < part_bytes):
                 group.append(row)
+                places[row["path"]] = {key: row[key] for key in _IN_MANIFEST}
                 group_bytes += 2 * row["num_codebooks"] * row["num_frames"]
                 row = next(rows, None)
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
-            written += len(group)
             size += group_bytes
-    return row, written
+    return row, places

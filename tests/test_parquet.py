@@ -47,7 +47,29 @@ def test_every_recording_is_a_row(tmp_path: Path, tree: dict[str, Codes], part_b
         assert (row["sample_rate"], row["model_name"], row["digest"]) == (24000, "kyutai/mimi", "sha256:00")
         assert json.loads(row["metadata"]) == codes.metadata
         assert row["source"] == f"{int(row['path'][2:4])}.wav"
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [part.name for part in packed.parts]
+    there = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert there == ["manifest.jsonl", *(part.name for part in packed.parts)]
+    lines = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert [line["path"] for line in lines] == sorted(tree)
+    for line in lines:
+        row = parquet.read_table(tmp_path / "out" / line["part"]).slice(line["row"], 1).to_pylist()[0]
+        assert (row["path"], row["duration"], line["status"]) == (line["path"], line["duration"], "ok")
+
+
+@pytest.mark.parametrize("part_bytes", [1500, 10**9])
+def test_datasets_reads_it(tmp_path: Path, tree: dict[str, Codes], part_bytes: int) -> None:
+    """With the manifest beside the parts, by folder and by name, whole and as a stream."""
+    datasets = pytest.importorskip("datasets", reason="Hugging Face datasets is not installed")
+    pack_tokens(tmp_path / "tokens", tmp_path / "out", part_bytes=part_bytes)
+    cache = str(tmp_path / "cache")
+    parts = {"path": "parquet", "data_files": str(tmp_path / "out" / "*.parquet")}
+    for arguments in ({"path": str(tmp_path / "out")}, parts):
+        rows = datasets.load_dataset(**arguments, split="train", cache_dir=cache)
+        assert len(rows) == 12
+        for row in rows:
+            assert np.array_equal(np.array(row["audio_codes"]), tree[row["path"]].array)
+    stream = datasets.load_dataset(str(tmp_path / "out"), split="train", streaming=True, cache_dir=cache)
+    assert [row["num_frames"] for row in stream] == [tree[name].num_frames for name in sorted(tree)]
 
 
 def test_again_and_smaller(tmp_path: Path, tree: dict[str, Codes]) -> None:
@@ -59,7 +81,7 @@ def test_again_and_smaller(tmp_path: Path, tree: dict[str, Codes]) -> None:
     again = pack_tokens(tmp_path / "tokens", tmp_path / "out", part_bytes=1, overwrite=True)
     assert again.parts[0].read_bytes() == data
     pack_tokens(tmp_path / "tokens", tmp_path / "out", overwrite=True)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["part-00000.parquet"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["manifest.jsonl", "part-00000.parquet"]
     with pytest.raises(Cancelled):
         pack_tokens(tmp_path / "tokens", tmp_path / "other", cancel=lambda: True)
     assert list((tmp_path / "other").iterdir()) == []
@@ -72,6 +94,8 @@ def test_in_a_shell(tmp_path: Path, tree: dict[str, Codes], capsys) -> None:
     (tmp_path / "tokens" / "bad.npz").write_bytes(b"x")
     assert cli.main(["corpus", "pack", str(tmp_path / "tokens"), str(tmp_path / "out"), "-f"]) == 1
     assert "bad.npz" in capsys.readouterr().err
+    lines = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert [line["path"] for line in lines if line["status"] == "failed"] == ["bad.npz"]
     assert cli.main(["corpus", "pack", str(tmp_path / "none"), str(tmp_path / "out2")]) == 1
 
 
