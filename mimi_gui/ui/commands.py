@@ -16,9 +16,11 @@ from mimi_gui.resources import resource_path
 from mimi_gui.ui.codec_jobs import DEFAULT_MODEL, DEMO_MODEL
 from mimi_gui.ui.file_jobs import AUDIO_SUFFIXES
 from mimi_gui.ui.help_dialog import AboutDialog, DetailsDialog, KeysDialog, TroubleshootingDialog
+from mimi_gui.ui.picture import Look, image_of, subjects
 from mimi_gui.ui.preferences_dialog import PreferencesDialog
 from mimi_gui.ui.session import Session
 from mimi_gui.ui.settings import SettingsStore
+from mimi_gui.ui.status_bar import StatusBar
 from mimi_gui.ui.time_axis import format_time
 from mimi_gui.ui.timeline import Wall
 from mimi_gui.ui.transport import Transport
@@ -60,7 +62,7 @@ class Commands(QObject):
         super().__init__(window)
         self._window, self._session, self._transport, self._wall = window, session, transport, wall
         self._settings, self._themes, self._log_file = settings, themes, log_file
-        self._panels, self._marks = panels, panels.marks
+        self._panels, self._marks, self._editing = panels, panels.marks, panels.editing
         self.actions: Actions | None = None
         self.listening: ListeningDesk | None = None
 
@@ -124,6 +126,30 @@ class Commands(QObject):
         path = Path(text)
         return path if path.suffix else path.with_suffix(chosen[chosen.index("*") + 1 : chosen.index(")")])
 
+    def export_view(self) -> None:
+        from mimi_gui.ui.export_dialog import ExportDialog
+
+        entry = self._session.document.entry
+        stem = entry.path.stem if entry is not None else "view"
+        dialog = ExportDialog(
+            subjects(self._wall, list(self._panels.widgets.values())), self._themes.theme, self._settings,
+            self._panels.context.files, stem, self._window,
+        )  # fmt: skip
+        bar = self._window.statusBar()
+        if isinstance(bar, StatusBar):
+            dialog.told.connect(bar.tell)
+        dialog.exec()
+        dialog.deleteLater()
+
+    def copy_view(self) -> None:
+        wall = self._wall
+        height = wall.ruler.height() + sum(lane.height() for lane in wall.shown_lanes())
+        look = Look(wall.width(), height, self._themes.theme, wall.devicePixelRatioF())
+        QGuiApplication.clipboard().setImage(image_of(subjects(wall, [])[0], look))
+        bar = self._window.statusBar()
+        if isinstance(bar, StatusBar):
+            bar.tell("Copied the wall as a picture")
+
     def quit(self) -> None:
         self._window.close()
 
@@ -136,6 +162,12 @@ class Commands(QObject):
             self._session.cancel()
         else:
             self._transport.set_loop(None)
+
+    def undo(self) -> None:
+        self._editing.undo()
+
+    def redo(self) -> None:
+        self._editing.redo()
 
     def select_all(self) -> None:
         self._transport.set_loop((0.0, self._session.document.duration_s))
@@ -317,6 +349,27 @@ class Commands(QObject):
 
     def previous_mark(self) -> None:
         self._marks.step(-1)
+
+    def surgery(self) -> None:
+        self._panels.show("surgery")
+
+    def copy_tokens(self) -> None:
+        self._editing.copy()
+
+    def paste_tokens(self) -> None:
+        self._editing.paste()
+
+    def donor(self) -> None:
+        folder = self._settings.value.open_folder
+        path, _ = QFileDialog.getOpenFileName(self._window, "Take rows of other tokens", folder, _OPEN_TOKENS)
+        if path:
+            self._editing.load_donor(Path(path))
+            self._panels.show("surgery")
+
+    def save_edits(self) -> None:
+        path = self._ask_target("Save the edited tokens, all codebooks", "tokens", _SAVE_TOKENS)
+        if path is not None:
+            self._session.save_codes(path, overwrite=True, whole=True)  # the dialog has asked
 
     def compare_tokens(self) -> None:
         path, _ = QFileDialog.getOpenFileName(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QMouseEvent, QPainter
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QMouseEvent, QPainter
 from PySide6.QtWidgets import QWidget
 
 from mimi_gui.analysis.error_strip import ErrorStrip, Moment
@@ -119,6 +119,22 @@ class ErrorView(Lane):
             x = ((frames * strip.frame_s - self.axis.start_s) / step_s).astype(int)
             pixels[:, x[(x >= 0) & (x < width)]] = theme.color("plot").rgb()
         return pixels
+
+    def draw_vector(self, painter: QPainter, rect: QRect) -> bool:
+        strip = self._strip
+        if strip is None or self.axis.span_s / strip.frame_s > rect.width():
+            return False  # finer than the picture
+        first = max(int(self.axis.start_s / strip.frame_s), 0)
+        last = min(int(np.ceil(self.axis.end_s / strip.frame_s)), len(strip.values))
+        width = strip.frame_s / self.axis.span_s * rect.width()
+        gap = 0.8 if width >= 5 else 0.0
+        for frame in range(first, last):
+            share = float(np.clip((strip.values[frame] - self._low) / (self._high - self._low), 0, 1))
+            height = max(share * max(rect.height() - _MARKS_PX, 1), 1.0)
+            left = self.x_at(frame * strip.frame_s)
+            color = hex_color(blend(self.theme.error, self.theme.side_b, share))
+            painter.fillRect(QRectF(left, rect.bottom() + 1 - height, width - gap, height), QColor(color))
+        return True
 
     def draw_plot(self, painter: QPainter, size: QSize, ratio: float) -> None:
         font = figures_font(self.font(), bold=True)

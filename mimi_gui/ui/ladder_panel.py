@@ -42,6 +42,7 @@ class LadderChart(QWidget):
 
     num_codebooks_requested = Signal(int)
     pointed = Signal(str)
+    export_name = "K-ladder"  # where pictures are saved
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)

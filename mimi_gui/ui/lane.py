@@ -251,6 +251,7 @@ class Lane(TimeCanvas):
         self._frame: QPixmap | None = None
         self._plot: QImage | None = None
         self._pixels = np.zeros((0, 0), np.uint32)
+        self.pose = ""  # "axes" or "bare" while a picture is taken of it, see picture.py
         self.placeholder = ""
         self.note = ""  # at the right end of the title: how to read what is shown
         self.setMinimumHeight(HEADER_PX + 24)
@@ -289,6 +290,10 @@ class Lane(TimeCanvas):
     def draw_plot(self, painter: QPainter, size: QSize, ratio: float) -> None:
         """Draw what stands over the pixels, in device pixels with the origin at 0,0."""
 
+    def draw_vector(self, painter: QPainter, rect: QRect) -> bool:
+        """Draw the data as shapes instead of pixels, in logical pixels of this widget; False where pixels are it."""
+        return False
+
     def draw_scale(self, painter: QPainter, rect: QRect) -> None:
         """Draw the labels left of the plot, in logical pixels."""
 
@@ -303,6 +308,8 @@ class Lane(TimeCanvas):
     # --- drawing -----------------------------------------------------------------------------------------
 
     def plot_rect(self) -> QRect:
+        if self.pose == "bare":
+            return self.rect()
         return QRect(
             GUTTER_PX, HEADER_PX, max(self.width() - GUTTER_PX - MARGIN_PX, 1),
             max(self.height() - HEADER_PX - 6, 1),
@@ -391,30 +398,34 @@ class Lane(TimeCanvas):
         pixmap.setDevicePixelRatio(ratio)
         pixmap.fill(self.theme.color("panel"))
         with QPainter(pixmap) as painter:
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            self._draw_header(painter)
-            painter.setFont(figures_font(self.font(), scale=0.85))
-            painter.setPen(self.theme.color("text_faint"))
-            self.draw_scale(painter, QRect(0, HEADER_PX, GUTTER_PX, self.plot_rect().height()))
+            self.draw_frame(painter)
         return pixmap
 
+    def draw_frame(self, painter: QPainter) -> None:
+        """Draw title and scale, in logical pixels."""
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._draw_header(painter)
+        painter.setFont(figures_font(self.font(), scale=0.85))
+        painter.setPen(self.theme.color("text_faint"))
+        self.draw_scale(painter, QRect(0, HEADER_PX, GUTTER_PX, self.plot_rect().height()))
+
     def _draw_header(self, painter: QPainter) -> None:
-        theme = self.theme
+        theme, heard = self.theme, self._heard and not self.pose
         x = 12
         middle = HEADER_PX / 2 + 1
         if self._side:
             color = theme.side(self._side)
-            if self._heard:
+            if heard:
                 painter.fillRect(QRectF(0, 0, 3, self.height()), color)
             badge = QRectF(x, middle - 8, 16, 16)
             painter.setPen(QPen(color, 1.2))
-            painter.setBrush(color if self._heard else Qt.BrushStyle.NoBrush)
+            painter.setBrush(color if heard else Qt.BrushStyle.NoBrush)
             painter.drawRoundedRect(badge, 4, 4)
             painter.setFont(figures_font(self.font(), scale=0.85, bold=True))
-            painter.setPen(theme.color("side_text") if self._heard else color)
+            painter.setPen(theme.color("side_text") if heard else color)
             painter.drawText(badge, Qt.AlignmentFlag.AlignCenter, self._side)
             x += 24
-        note, ink = ("listening", theme.side(self._side)) if self._heard else (self.note, theme.color("text_faint"))
+        note, ink = ("listening", theme.side(self._side)) if heard else (self.note, theme.color("text_faint"))
         small = figures_font(self.font(), scale=0.85)
         note_width = QFontMetrics(small).horizontalAdvance(note) + 14 if note else 0
         bold = QFont(self.font())

@@ -103,6 +103,11 @@ class SpectrogramView(Lane):
             self._settings, self._color_map = settings, color_map
             self.refresh_frame()
 
+    @property
+    def store(self) -> TileStore:
+        """Where its tiles come from."""
+        return self._store
+
     def is_empty(self) -> bool:
         return not self._sounds
 

@@ -59,6 +59,10 @@ class TileStore(QObject):
         self._wanted[who] = wishes
         self._next()
 
+    def wishes(self, who: QObject) -> Sequence[tuple[Hashable, Recipe]]:
+        """What ``who`` wants at the moment."""
+        return self._wanted.get(who, ())
+
     def drop(self, matches: Callable[[Hashable], bool]) -> None:
         """Forget the tiles whose key matches: what they showed has changed."""
         for key in [key for key in self._tiles if matches(key)]:

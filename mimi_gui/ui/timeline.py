@@ -50,9 +50,10 @@ class Ruler(TimeCanvas):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         with QPainter(self) as painter:
-            self._draw(painter)
+            self.draw(painter)
 
-    def _draw(self, painter: QPainter) -> None:
+    def draw(self, painter: QPainter) -> None:
+        """Draw the ruler from 0, 0 in logical pixels."""
         theme, axis = self.theme, self.axis
         painter.fillRect(self.rect(), theme.color("panel"))
         rect = self.plot_rect()
@@ -218,6 +219,11 @@ class Wall(QWidget):
         lane.read_out.connect(self._show_read_out)
         self._connect(lane)
         self._canvases.append(lane)
+
+    def shown_lanes(self) -> list[Lane]:
+        """The lanes in sight, from the top."""
+        lanes = (self._splitter.widget(place) for place in range(self._splitter.count()))
+        return [lane for lane in lanes if isinstance(lane, Lane) and not lane.isHidden()]
 
     def share_out(self) -> None:
         """Divide the height among the lanes that are shown, by their stretch."""

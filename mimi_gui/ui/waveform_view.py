@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QPen
+from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
 
 from mimi_gui.analysis.envelope import Envelope
@@ -125,6 +125,25 @@ class WaveformView(Lane):
             painter.drawLine(0, y, size.width(), y)
         self._draw_samples(painter, *self._samples_in_sight, size, ratio, self._wave_color())
 
+    def draw_vector(self, painter: QPainter, rect: QRect) -> bool:
+        t, lo, hi = self._visible(2 * rect.width())
+        self._samples_in_sight = None
+        if not len(t) or lo is hi:
+            return False
+        painter.setPen(QPen(self.theme.color("grid"), 1))
+        for y in self._grid_rows(rect.height()):
+            painter.drawLine(rect.left(), rect.top() + y, rect.right(), rect.top() + y)
+        middle, scale = rect.top() + rect.height() / 2, rect.height() / 2 / self._limit
+        x = rect.left() + (t - self.axis.start_s) * (rect.width() / self.axis.span_s)
+        top, bottom = middle - hi * scale, middle - lo * scale
+        thin = np.maximum(0.5 - (bottom - top), 0.0) / 2
+        there = [QPointF(a, b) for a, b in zip(x.tolist(), (top - thin).tolist(), strict=True)]
+        back = [QPointF(a, b) for a, b in zip(x[::-1].tolist(), (bottom + thin)[::-1].tolist(), strict=True)]
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(self._wave_color()))
+        painter.drawPolygon(QPolygonF(there + back))
+        return True
+
     def _visible(self, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What is in sight, on columns fixed in time: panning shifts the outline and never reshapes it."""
         if self._envelope is None:
@@ -143,7 +162,7 @@ class WaveformView(Lane):
         if self._color:
             return getattr(theme, self._color)
         color = theme.side_a if self._side == "A" else theme.side_b
-        if self._side and not self._heard:
+        if self._side and not self._heard and not self.pose:
             return hex_color(blend(color, theme.plot, 0.5))
         return color
 
