@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mimi_gui.analysis import journal
 from mimi_gui.analysis.abx import ABXSession
 from mimi_gui.analysis.journal import ListeningSetup, sha256_of
+from mimi_gui.analysis.rating_session import RatingSession
 from mimi_gui.analysis.ratings import PreferenceSession, RatingPage
 from mimi_gui.analysis.staircase import StaircaseSession
 from mimi_gui.errors import MimiGuiError, OutputError
@@ -52,7 +54,20 @@ def mushra_log() -> dict[str, Any]:
     return page.log()
 
 
-@pytest.mark.parametrize("make", [abx_log, staircase_log, preference_log, mushra_log])
+def rounds_log() -> dict[str, Any]:
+    session = RatingSession({}, ["K=8"], 2)
+    while not session.is_finished:
+        for button in range(3):
+            session.page.play(button)
+            session.page.rate(button, 30 * button)
+        session.next_round()
+    return session.log()
+
+
+KINDS = [abx_log, staircase_log, preference_log, mushra_log, rounds_log]
+
+
+@pytest.mark.parametrize("make", KINDS)
 def test_there_and_back(make, tmp_path: Path) -> None:
     log = make()
     path = save_log(tmp_path / "test.json", log)
@@ -66,7 +81,7 @@ def test_there_and_back(make, tmp_path: Path) -> None:
         save_log(path, log)
 
 
-@pytest.mark.parametrize("make", [abx_log, staircase_log, preference_log, mushra_log])
+@pytest.mark.parametrize("make", KINDS)
 def test_one_changed_number_anywhere_is_found(make) -> None:
     """Each number and word of the log in turn."""
     log = json.loads(json.dumps(make()))
@@ -118,3 +133,36 @@ def test_a_setup_tells_what_was_played(tmp_path: Path) -> None:
     assert log["setup"]["loop_s"] == [1.0, 2.5]
     assert verify_log(log) == []
     assert any("Headphones" in line for line in report_lines(log))
+
+
+def forged(log: dict[str, Any], **trial: Any) -> dict[str, Any]:
+    """``log`` with its first trial changed and every hash computed anew."""
+    def plain(entry: dict[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in entry.items() if k != "hash"}
+
+    entries = [plain(entry) for entry in log["trials"]]
+    entries[0] |= trial
+    known = ("format", "version", "kind", "setup", "versions", "trials", "result", "hash")
+    header = {k: v for k, v in log.items() if k not in known}
+    return journal.write(log["kind"], log["setup"], entries, plain(log["result"]), **header)
+
+
+@pytest.mark.parametrize(
+    ("make", "trial", "words"),
+    [
+        (staircase_log, {"plays": {"A": 1, "B": 1, "X": 0}}, "before A, B and X were played"),
+        (staircase_log, {"underruns": 1}, "counts although the sound had gaps"),
+        (staircase_log, {"void": "lost", "correct": None}, "smallest number"),
+        (preference_log, {"plays": {"A": 1, "B": 0}}, "before A and B were played"),
+        (preference_log, {"answer": "B"}, "another take"),
+        (preference_log, {"void": "lost"}, "stopped_early"),
+        (rounds_log, {"plays": 0}, "without being heard"),
+        (rounds_log, {"score": 77}, "do not follow"),
+    ],
+)
+def test_rules_are_checked_behind_perfect_hashes(make, trial: dict[str, Any], words: str) -> None:
+    """As for ABX in test_abx.py: a chain computed anew does not help."""
+    assert verify_log(forged(make())) == []
+    log = forged(make(), **trial)
+    assert journal.broken_links(log) == []
+    assert any(words in problem for problem in verify_log(log)), verify_log(log)

@@ -16,12 +16,14 @@ from pytestqt.qtbot import QtBot
 
 from mimi_gui import cli
 from mimi_gui.codec import MimiCodec
+from mimi_gui.codes import Codes
 from mimi_gui.listening_log import load_log, report_lines, verify_log
 from mimi_gui.playback import ABPlayer, OutputDevice
+from mimi_gui.ui import listening_sources
 from mimi_gui.ui.abx_page import ABXPage
 from mimi_gui.ui.banner import Banner
 from mimi_gui.ui.listening_desk import LogDialog
-from mimi_gui.ui.listening_sources import default_span
+from mimi_gui.ui.listening_sources import default_span, shortened
 from mimi_gui.ui.listening_window import ListeningWindow
 from mimi_gui.ui.loop_strip import LoopStrip, clamped
 from mimi_gui.ui.main_window import MainWindow
@@ -335,6 +337,41 @@ def test_a_log_is_shown_from_the_menu(house: House, tmp_path: Path, monkeypatch:
     dialog = house.window.findChildren(LogDialog)[0]
     assert "Verified" in dialog.text.toPlainText()
     dialog.close()
+
+
+def test_a_late_loop_costs_no_more_than_its_context(
+    tiny_codec: MimiCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is decoded is a part of the tokens, and sounds as the whole does (two layers look back 500 frames)."""
+    monkeypatch.setattr(listening_sources, "_CONTEXT_FRAMES", 510)
+    info, rng = tiny_codec.info, np.random.default_rng(0)
+    array = rng.integers(0, info.cardinality, (2, 800)).astype(np.int16)
+    codes = Codes(array, info.num_samples(800) - 7, info)
+    span = (700 * 0.08, 710 * 0.08)
+    part, offset = shortened(codes, span)
+    assert (offset, part.num_frames) == (190 * 1920, 521)
+    whole, got = tiny_codec.decode(codes), tiny_codec.decode(part)
+    begin, end = (round(edge * 24_000) for edge in span)
+    np.testing.assert_allclose(got[begin - offset : end - offset], whole[begin:end], atol=1e-5)
+    assert shortened(codes, (0.0, 64.0))[0].num_samples == codes.num_samples
+
+
+def test_listening_while_the_loop_is_placed(house: House, clip: Path) -> None:
+    house.open(clip)
+    test = house.begin("abx")
+    prepared, player = test._prepared, house.player
+    assert prepared is not None
+    house.qtbot.mouseClick(test.setup.listen, Qt.MouseButton.LeftButton)
+    assert player.is_playing
+    assert player._plan.a is prepared.clips[0]
+    test.setup.end_s.setValue(1.0)
+    test.setup.end_s.editingFinished.emit()
+    house.until(lambda: test._prepared is not prepared and test._prepared is not None)
+    assert player.is_playing
+    assert player.loop_s is not None
+    assert player.loop_s[1] == pytest.approx(test.setup.strip.span_s[1] - test.setup.strip.span_s[0])
+    house.qtbot.mouseClick(test.setup.listen, Qt.MouseButton.LeftButton)
+    assert not player.is_playing
 
 
 def test_a_span_stays_inside() -> None:

@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 from mimi_gui.analysis import ratings
+from mimi_gui.analysis.rating_session import RatingSession
 from mimi_gui.analysis.ratings import PreferenceSession, RatingPage
 
 
@@ -130,3 +131,60 @@ def test_the_anchor_keeps_to_the_mask(rate: int) -> None:
 def test_the_anchor_of_a_short_sound() -> None:
     for length in (0, 1, 10):
         assert ratings.anchor(np.ones(length), 24_000).shape == (length,)
+
+
+def rated(session: RatingSession, scores: dict[str, int]) -> None:
+    """One round, each stimulus given the score of its name."""
+    for button in range(len(session.page)):
+        session.page.rate(button, scores[session.page.play(button)])
+    session.next_round()
+
+
+def test_rounds_of_ratings_have_student_s_intervals() -> None:
+    session = RatingSession({}, ["K=8"], 3)
+    for k8, reference in ((70, 100), (80, 95), (75, 100)):
+        with pytest.raises(ValueError, match="hidden"):
+            session.result()
+        rated(session, {"K=8": k8, ratings.REFERENCE: reference, ratings.ANCHOR: 20})
+    found = session.result()
+    row = next(row for row in found.rows if row.name == "K=8")
+    low, high = scipy.stats.t.interval(0.95, 2, loc=75, scale=scipy.stats.sem([70, 80, 75]))
+    assert (row.mean, row.low, row.high) == pytest.approx((75, low, high))
+    assert [row.name for row in found.rows] == [ratings.REFERENCE, "K=8", ratings.ANCHOR]
+    assert "leave these ratings out" not in found.text
+    with pytest.raises(ValueError, match="finished"):
+        session.next_round()
+
+
+def test_rounds_screening_stopping_and_rules() -> None:
+    session = RatingSession({}, ["K=8"], 3)
+    rated(session, {"K=8": 70, ratings.REFERENCE: 60, ratings.ANCHOR: 0})
+    with pytest.raises(ValueError, match="hidden until each is rated"):
+        session.next_round()
+    session.page.play(0)
+    session.page.rate(0, 10)
+    session.note_gap(0, 2)
+    assert session.page.given[0] is None
+    session.stop()
+    found = session.result()
+    assert "Stopped early" in found.text
+    assert "1 of 1 rounds: BS.1534-3 would leave these ratings out" in found.text
+    assert "(" not in found.text.split(".")[0]  # one round has no interval
+    assert session.log()["result"]["intervals"]["K=8"] is None
+    for rounds in (0, 11):
+        with pytest.raises(ValueError, match="expected 1 to 10"):
+            RatingSession({}, ["K=8"], rounds)
+    nothing = RatingSession({}, ["K=8"])
+    nothing.stop()
+    assert "nothing can be said" in nothing.result().text
+
+
+def test_a_stopped_preference_says_so() -> None:
+    session = PreferenceSession({}, 10)
+    session.play("A")
+    session.void("the device was lost")
+    assert (session.num_void, session.plays) == (1, {"A": 0, "B": 0})
+    session.stop()
+    assert "Stopped early" in session.result().text
+    with pytest.raises(ValueError, match="finished"):
+        session.play("A")

@@ -117,3 +117,11 @@ def test_what_cannot_be_prepared() -> None:
             prepare(bad, (0.0, 0.4) if bad else (0.0, 1.0), 48000)
     with pytest.raises(Cancelled):
         prepare([x, x], (0.0, 1.0), 48000, cancel=lambda: True)
+
+
+def test_a_part_of_a_signal_stands_where_it_belongs() -> None:
+    x = noise(6.0, 24000)
+    whole, part = Signal("a", x, 24000), Signal("b", x[30000:], 24000, 8, 30000)
+    found = prepare([whole, part], (2.0, 3.0), 48000)
+    assert found.all[1].delay.lag_samples == 0
+    np.testing.assert_allclose(found.all[0].samples, found.all[1].samples, atol=1e-5)

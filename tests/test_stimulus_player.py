@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import numpy as np
@@ -164,7 +165,7 @@ def test_an_abx_trial_on_the_sound_card(sound_card: SoundCard, qtbot: QtBot) -> 
     is_of = [sounding == x[place] for x in stimuli]
     runs = _runs(is_of)
     assert [which for which, _, _ in runs] == expected
-    for (_, _, end), (_, begin, _) in zip(runs, runs[1:], strict=False):
+    for (_, _, end), (_, begin, _) in itertools.pairwise(runs):
         assert 2 * FADE - 2 <= begin - end <= 2 * FADE + 2  # 5 ms out and 5 ms in, X after X too
 
 

@@ -27,12 +27,16 @@ _DELAY_RATE = 24000
 
 @dataclass(frozen=True, eq=False)
 class Signal:
-    """A whole signal: ``samples`` float32 [T] or [T, C] at ``sample_rate``; 0 codebooks where it has none."""
+    """A signal: ``samples`` float32 [T] or [T, C] at ``sample_rate``; 0 codebooks where it has none.
+
+    ``offset`` is where in the recording ``samples`` begins, in samples: what comes before was not decoded.
+    """
 
     name: str
     samples: np.ndarray
     sample_rate: int
     num_codebooks: int = 0
+    offset: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,9 +185,9 @@ def cut(signal: Signal, start_s: float, num_samples: int, sample_rate: int, shif
     first = math.floor((start_s - _MARGIN_S) * rate / period) * period  # of this signal, before the shift
     last = math.ceil((start_s + num_samples / sample_rate + _MARGIN_S) * rate)
     piece = np.zeros((last - first, columns.shape[1]), np.float32)
-    low, high = max(first + shift, 0), min(last + shift, len(columns))
+    low, high = max(first + shift, signal.offset), min(last + shift, signal.offset + len(columns))
     if high > low:
-        piece[low - first - shift : high - first - shift] = columns[low:high]
+        piece[low - first - shift : high - first - shift] = columns[low - signal.offset : high - signal.offset]
     if rate != sample_rate:
         piece = soxr.resample(piece, rate, sample_rate, quality="HQ")
     begin = round(start_s * sample_rate) - first // period * (sample_rate * period // rate)
@@ -205,7 +209,7 @@ def _for_delay(signal: Signal, span_s: tuple[float, float]) -> np.ndarray:
     """Up to a minute around the span, mono at 24 kHz: what the delay is measured on."""
     middle = sum(span_s) / 2
     start_s = max(0.0, math.floor(middle - _DELAY_WINDOW_S))
-    length = signal.samples.shape[0] / signal.sample_rate
+    length = (signal.offset + signal.samples.shape[0]) / signal.sample_rate
     end_s = min(length, middle + _DELAY_WINDOW_S)
     num_samples = max(round((end_s - start_s) * _DELAY_RATE), 0)
     return cut(signal, start_s, num_samples, _DELAY_RATE).mean(axis=1)

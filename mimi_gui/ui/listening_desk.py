@@ -118,7 +118,7 @@ class ListeningDesk(QObject):
             self._measuring, Path(folder) if folder else usual_folder(), self._theme, self._owner, draw=self.draw,
         )  # fmt: skip
         self.window.finished.connect(self._closed)
-        self.window.open()
+        self.window.show()  # not open(): on macOS that would be a sheet
 
     @Slot(object, object)
     def _import_failed(self, number: int, failure: Failure) -> None:

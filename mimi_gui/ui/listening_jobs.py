@@ -27,6 +27,7 @@ class Source:
         samples: float32 [T] at ``sample_rate``; None where it is decoded or read first.
         num_codebooks: what it is decoded from; 0 for an original.
         path: the file to read it from, untouched.
+        offset: where in the recording ``samples`` begins, in samples.
         is_decoded: it is to be decoded with ``num_codebooks`` codebooks.
     """
 
@@ -35,6 +36,7 @@ class Source:
     sample_rate: int
     num_codebooks: int = 0
     path: Path | None = None
+    offset: int = 0
 
     @property
     def is_decoded(self) -> bool:
@@ -89,7 +91,7 @@ class PrepareStimuli(Job):
             if source.path is not None:
                 samples, rate = load_native(source.path)
             assert samples is not None  # decoded before this job was submitted
-            signals.append(Signal(source.title, samples, rate, source.num_codebooks))
+            signals.append(Signal(source.title, samples, rate, source.num_codebooks, source.offset))
             desk.check_cancelled()
         stimuli = prepare(
             signals, self.span_s, self.sample_rate, match=self.match, with_anchor=self.with_anchor,

@@ -107,11 +107,13 @@ class SetupPage(QWidget):
         changed(): another plan; what was prepared no longer fits.
         start_requested(bool): begin; True for training.
         close_requested(): leave.
+        listen_toggled(bool): play the reference over the loop, or fall silent.
     """
 
     changed = Signal()
     start_requested = Signal(bool)
     close_requested = Signal()
+    listen_toggled = Signal(bool)
 
     def __init__(
         self,
@@ -151,6 +153,12 @@ class SetupPage(QWidget):
         self.strip.set_recording(envelope, duration_s)
         self.strip.set_span(span_s)
         self.start_s, self.end_s = self._seconds("Loop start"), self._seconds("Loop end")
+        self.listen = QPushButton("Listen")
+        self.listen.setCheckable(True)
+        self.listen.setAutoDefault(False)
+        self.listen.setProperty("choice", True)
+        self.listen.setToolTip("Play the reference over the loop, while its edges are placed")
+        self.listen.toggled.connect(self.listen_toggled)
         self.length = QLabel()
         self.length.setProperty("dim", True)
         self.trials = QSpinBox()
@@ -259,6 +267,7 @@ class SetupPage(QWidget):
             row.addWidget(QLabel(words))
             row.addWidget(box)
         row.addWidget(self.length, 1)
+        row.addWidget(self.listen)
         inside.addLayout(row)
         how, inside = self._card("How")
         row = QHBoxLayout()
@@ -422,7 +431,7 @@ class SetupPage(QWidget):
     def show_device(self, words: str, *, is_there: bool) -> None:
         """The output and how late a press is heard; without one nothing can begin."""
         self.device.setText(words)
-        for button in (self.start, self.train):
+        for button in (self.start, self.train, self.listen):
             button.setEnabled(is_there)
 
     def show_measured(self, levels: str, delay: str) -> None:

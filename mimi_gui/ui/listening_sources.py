@@ -24,6 +24,9 @@ from mimi_gui.ui.worker import Failure, Progress, WorkerThread
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _DEFAULT_SPAN_S = 6.0
+# Frames before the loop that are decoded with it: eight layers that look back 250 frames each, and the convolutions.
+# What comes before cannot reach the loop, so an hour costs no more than its last three minutes.
+_CONTEXT_FRAMES = 2100
 MIN_SPAN_S, MAX_SPAN_S = 0.5, 60.0
 
 
@@ -87,17 +90,20 @@ def default_span(envelope: Envelope | None, duration_s: float, loop: tuple[float
     return max(math.floor(start * 100) / 100, 0.0), max(math.floor(start * 100) / 100, 0.0) + span
 
 
-def shortened(codes: Codes, end_s: float) -> Codes:
-    """``codes`` up to ``end_s``: what comes later does not change what is heard before."""
-    frames = min(codes.num_frames, math.ceil(end_s * codes.info.frame_rate) + 1)
-    num_samples = min(codes.num_samples, codes.info.num_samples(frames))
-    return replace(codes, array=codes.array[:, :frames], num_samples=num_samples)
+def shortened(codes: Codes, span_s: tuple[float, float]) -> tuple[Codes, int]:
+    """What of ``codes`` can be heard in ``span_s``, and the sample of the recording that it begins at."""
+    info = codes.info
+    first = max(0, math.floor(span_s[0] * info.frame_rate) - _CONTEXT_FRAMES)
+    last = min(codes.num_frames, math.ceil(span_s[1] * info.frame_rate) + 1)
+    offset = info.num_samples(first)
+    num_samples = min(codes.num_samples, info.num_samples(last)) - offset
+    return replace(codes, array=codes.array[:, first:last], num_samples=num_samples), offset
 
 
 class Preparation(QObject):
     """Makes stimuli: decodes what has to be decoded, then cuts and levels all of them.
 
-    What was decoded stays for the next time, as long as the same tokens are heard up to the same end.
+    What was decoded stays for the next time, as long as it is the same part of the same tokens.
     """
 
     progressed = Signal(str)
@@ -109,7 +115,7 @@ class Preparation(QObject):
     ) -> None:
         super().__init__(parent)
         self._session, self._codec, self._measuring = session, codec, measuring
-        self._decoded: dict[tuple[int, int, int], np.ndarray] = {}  # (codes, end, codebooks) -> float32 [T]
+        self._decoded: dict[tuple[int, ...], np.ndarray] = {}  # (codes, offset, frames, codebooks) -> float32 [T]
         self._waiting: list[Source] = []
         self._sources: list[Source] = []
         self._span_s = (0.0, 1.0)
@@ -146,16 +152,13 @@ class Preparation(QObject):
         self._span_s = span_s
         return any(self._from_store(source).is_decoded for source in chosen)
 
-    def _key(self, source: Source) -> tuple[int, int, int]:
-        codes = self._session.document.codes
-        end = shortened(codes, self._span_s[1]).num_frames if codes is not None else 0
-        return id(codes), end, source.num_codebooks
-
     def _from_store(self, source: Source) -> Source:
-        if not source.is_decoded:
+        codes = self._session.document.codes
+        if not source.is_decoded or codes is None:
             return source
-        samples = self._decoded.get(self._key(source))
-        return source if samples is None else replace(source, samples=samples)
+        part, offset = shortened(codes, self._span_s)
+        samples = self._decoded.get((id(codes), offset, part.num_frames, source.num_codebooks))
+        return source if samples is None else replace(source, samples=samples, offset=offset)
 
     def _next(self) -> None:
         codes = self._session.document.codes
@@ -164,8 +167,8 @@ class Preparation(QObject):
             done = sum(not other.is_decoded for other in self._sources)
             self.progressed.emit(f"Decoding {source.title[0].lower()}{source.title[1:]} ({done + 1} of "
                                  f"{len(self._sources)}) …")
-            job = DecodeRung(self._session.choice, shortened(codes, self._span_s[1]), source.num_codebooks)
-            self._number = self._codec.submit(job)
+            part, _ = shortened(codes, self._span_s)
+            self._number = self._codec.submit(DecodeRung(self._session.choice, part, source.num_codebooks))
             return
         self.progressed.emit("Matching levels, measuring the delay …")
         recording = self._session.document.recording
@@ -180,8 +183,12 @@ class Preparation(QObject):
             return
         self._number = None
         if isinstance(result, np.ndarray):
-            source = self._waiting.pop(0)
-            self._decoded[self._key(source)] = result
+            source, codes = self._waiting.pop(0), self._session.document.codes
+            assert codes is not None
+            part, offset = shortened(codes, self._span_s)
+            place = (offset, part.num_frames)  # another place's are let go: they may be large
+            self._decoded = {key: found for key, found in self._decoded.items() if key[1:3] == place}
+            self._decoded[id(codes), offset, part.num_frames, source.num_codebooks] = result
             self._sources = [self._from_store(one) for one in self._sources]
             self._next()
         elif isinstance(result, Prepared):

@@ -36,6 +36,7 @@ from mimi_gui.ui.transport import Transport
 from mimi_gui.ui.worker import Failure, WorkerThread
 
 _DEVICE_MS = 500
+_HEARD_MS = 30
 _SOON_S = 60.0  # decoding up to here is quick enough to be done unasked
 
 
@@ -73,6 +74,10 @@ class ListeningWindow(QDialog):
         self._saving: int | None = None
         self._reading: int | None = None
         self._error = ""
+        self._heard: StimulusPlayer | None = None  # in the setup
+        self._heard_timer = QTimer(self)
+        self._heard_timer.setInterval(_HEARD_MS)
+        self._heard_timer.timeout.connect(self._show_heard)
         self.preparation = Preparation(session, codec, measuring, self)
         document = session.document
         envelope = document.recording.envelope if document.recording is not None else document.sound_envelope
@@ -92,6 +97,7 @@ class ListeningWindow(QDialog):
         self.setup.changed.connect(self._plan_changed)
         self.setup.start_requested.connect(self._start)
         self.setup.close_requested.connect(self.reject)
+        self.setup.listen_toggled.connect(self._listen)
         self.preparation.progressed.connect(self.setup.show_busy)
         self.preparation.ready.connect(self._take_prepared)
         self.preparation.failed.connect(self._preparation_failed)
@@ -167,6 +173,7 @@ class ListeningWindow(QDialog):
     def _take_prepared(self, prepared: Prepared) -> None:
         self._prepared, self._prepared_for, self._preparing = prepared, self._preparing, None
         self._show_measured()
+        self._listen(self.setup.listen.isChecked())
         if self._wanted is not None:
             wanted, self._wanted = self._wanted, None
             self._start(wanted)
@@ -180,6 +187,24 @@ class ListeningWindow(QDialog):
     def _preparation_failed(self, failure: Failure) -> None:
         self._wanted = self._preparing = None
         self.setup.show_error(failure.message)
+
+    @Slot(bool)
+    def _listen(self, on: bool) -> None:
+        """Play the reference over the loop while it is set up; it goes on when the loop is another one."""
+        self._heard_timer.stop()
+        self.setup.strip.set_share(None)
+        if on and self._prepared is not None and self._player.is_open:
+            self._heard = StimulusPlayer(self._player, self._prepared.clips)
+            self._heard.hear(0)
+            self._heard_timer.start()
+        elif self._heard is not None:
+            self._heard.pause()
+            self._heard = None
+
+    @Slot()
+    def _show_heard(self) -> None:
+        if self._heard is not None:
+            self.setup.strip.set_share(self._heard.share)
 
     # The test
 
@@ -203,6 +228,7 @@ class ListeningWindow(QDialog):
                 self._prepare(plan)
             return
         assert self._prepared is not None
+        self.setup.listen.setChecked(False)
         player, document = self._player, self._session.document
         model = self._session.model
         around = Surroundings(
@@ -337,6 +363,7 @@ class ListeningWindow(QDialog):
             self.run.session.stop()
             self._write_log()
         self._device_timer.stop()
+        self._heard_timer.stop()
         self.preparation.cancel()
         self._player.pause()
         super().reject()
