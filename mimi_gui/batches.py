@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from mimi_gui.engine import Engine
 from mimi_gui.errors import Cancelled
-from mimi_gui.streaming import Engine, StreamEncoder, is_out_of_memory, state_rows
+from mimi_gui.streaming import StreamEncoder, is_out_of_memory, state_rows
 
 Cancel = Callable[[], bool]
 

@@ -14,17 +14,18 @@ import torch
 
 from mimi_gui.batches import encode_rows
 from mimi_gui.checkpoints import DEFAULT_MODEL, Checkpoint, codec_info, fetch_checkpoint
-from mimi_gui.codes import CodecInfo, Codes
+from mimi_gui.codes import Codes
+from mimi_gui.engine import Engine
 from mimi_gui.errors import Cancelled, CodesMismatch, DeviceError
-from mimi_gui.streaming import Engine, StreamDecoder, StreamEncoder
-from mimi_gui.weights import load_model
+from mimi_gui.streaming import StreamDecoder, StreamEncoder
+from mimi_gui.weights import PARTS, Weights
 
 Progress = Callable[[int, int], None]
 Cancel = Callable[[], bool]
 
 PRECISIONS = ("exact",)
 
-_CPU_CHUNK_FRAMES = 75  # 6 s: the weights are read once for many frames, and a cancel is heard soon enough
+_CPU_CHUNK_FRAMES = 125  # 10 s: the weights are read once for many frames, and a cancel is heard soon enough
 _GPU_CHUNK_FRAMES = 750  # 60 s
 _GPU_ROWS = 16  # recordings at once, a part of the chunk each
 
@@ -83,9 +84,9 @@ class MimiCodec:
         precision: ``"exact"``: float32 throughout.
     """
 
-    def __init__(self, model: Any, checkpoint: Checkpoint, info: CodecInfo, device: str, precision: str) -> None:
-        self.checkpoint, self.info, self.device, self.precision = checkpoint, info, device, precision
-        self._engine: Engine | None = Engine(model, info)
+    def __init__(self, engine: Engine, checkpoint: Checkpoint, device: str, precision: str) -> None:
+        self.checkpoint, self.info, self.device, self.precision = checkpoint, engine.info, device, precision
+        self._engine: Engine | None = engine
 
     @classmethod
     def from_pretrained(
@@ -114,10 +115,18 @@ class MimiCodec:
             raise ValueError(f"precision is {precision!r}, expected one of {PRECISIONS}")
         place = choose_device(device)  # before a download of hundreds of megabytes
         checkpoint = fetch_checkpoint(model_name, progress=progress, cancel=cancel)
-        model: Any = load_model(checkpoint)
-        info = codec_info(checkpoint, model.config)
+        weights = Weights(checkpoint)
+        info = codec_info(checkpoint, weights.config)
+        if place == "cpu":  # each direction reads its weights when it is first used
+            return cls(Engine(weights.model, info, weights.fill), checkpoint, place, precision)
+        for part in PARTS:
+            weights.fill(part)
+        weights.close()
+        model: Any = weights.model
         try:
-            return cls(model.to(place), checkpoint, info, place, precision)
+            engine = Engine(model.to(place), info)
+            engine.prepare()
+            return cls(engine, checkpoint, place, precision)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
                 f"The model does not fit into the memory of {place}: close other programs that use it, or choose the"

@@ -119,6 +119,7 @@ class Convolution:
         replicate: bool = False,
     ) -> None:
         weight, bias = weight.detach(), None if bias is None else bias.detach()
+        self.num_weights = weight.numel()
         self.stride, self.dilation, self.groups = stride, dilation, groups
         self.elu, self.replicate = elu, replicate
         self.context = (weight.shape[-1] - 1) * dilation + 1 - stride  # rows
@@ -166,7 +167,7 @@ class TransposedConvolution:
         self, weight: Tensor, bias: Tensor | None, *, stride: int, groups: int = 1, elu: bool = False
     ) -> None:
         weight, bias = weight.detach(), None if bias is None else bias.detach()
-        self.stride, self.elu = stride, elu
+        self.stride, self.elu, self.num_weights = stride, elu, weight.numel()
         self.num_channels = weight.shape[1] * groups
         self.taps: Tensor | None = None
         if groups > 1 and groups == weight.shape[0] and weight.shape[1] == 1:
@@ -245,6 +246,7 @@ class ResidualBlock:
 
     def __init__(self, first: Convolution, second: Convolution, shortcut: Convolution | None) -> None:
         self.first, self.second, self.shortcut = first, second, shortcut
+        self.num_weights = first.num_weights + second.num_weights
 
     def run(self, x: Tensor, state: tuple | None) -> tuple[Tensor, tuple]:
         """``[B, T, C]`` -> ``[B, T, C]``; ``x`` may be written to."""

@@ -148,15 +148,19 @@ class ResidualQuantizer:
         self.table = torch.stack([t.detach().float() for t in tables])  # [K, N, D]
         for book in books:
             book.embed_sum = book._embed = None
-        half_norms = self.table.square().sum(-1).mul_(-0.5)  # [K, N]
-        del tables
-        self.scores = [Linear(table, norms) for table, norms in zip(self.table, half_norms, strict=True)]
+        self.scores: list[Linear] = []
         self.project_in = None if module.input_proj is None else module.input_proj.weight.detach()[..., 0]
         self.project_out = None if module.output_proj is None else module.output_proj.weight.detach()[..., 0]
         self.num_codebooks, self.cardinality = self.table.shape[:2]
 
+    def prepare_search(self) -> None:
+        """What only encoding needs: the codewords once more, as a product wants them."""
+        if not self.scores:
+            half_norms = self.table.square().sum(-1).mul_(-0.5)  # [K, N]
+            self.scores = [Linear(table, norms) for table, norms in zip(self.table, half_norms, strict=True)]
+
     def encode(self, latents: Tensor, num_codebooks: int) -> Tensor:
-        """``[B, T, C]`` -> int64 ``[K, B, T]``."""
+        """``[B, T, C]`` -> int64 ``[K, B, T]``; after ``prepare_search``."""
         residual = latents if self.project_in is None else F.linear(latents, self.project_in)
         shape = residual.shape[:2]
         residual = residual.reshape(-1, residual.shape[-1])

@@ -1,201 +1,20 @@
 """Exact streaming over a MimiModel: the same tokens and the same sound whatever the chunks.
 
-The weights are the MimiModel's own; the state of a stream is a value that the stream object holds, never the shared
-model. Offline work is streaming in chunks, so there is one path to prove and to make fast.
+The state of a stream is a value that the stream object holds, never the shared engine. Offline work is streaming in
+chunks, so there is one path to prove and to make fast.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mimi_gui.codes import CodecInfo
+from mimi_gui.engine import Engine
 from mimi_gui.errors import DeviceError
-from mimi_gui.kernels import Convolution, ResidualBlock, TransposedConvolution
-from mimi_gui.latents import ResidualQuantizer, Transformer
-
-
-class Engine:
-    """The operators of one loaded checkpoint, ready to run on one device. Immutable: streams and threads share it.
-
-    It takes the weights over: where it keeps a reordered copy, the model loses the original, so that they are never in
-    memory twice. The model is of no use afterwards.
-    """
-
-    def __init__(self, model: Any, info: CodecInfo) -> None:
-        self.info = info
-        self.device = next(model.parameters()).device
-        config = model.config
-        parts = model_parts(model)
-        self._encoder = _operators(parts["encoder"].layers)
-        self._encoder_transformer = Transformer(parts["encoder_transformer"], config)
-        self._downsample = None if parts["downsample"] is None else _convolution(parts["downsample"], elu=False)
-        self._upsample = None if parts["upsample"] is None else _transposed(parts["upsample"], elu=False)
-        self._decoder_transformer = Transformer(parts["decoder_transformer"], config)
-        self._decoder = _operators(parts["decoder"].layers)
-        quantizer = model.quantizer
-        self._semantic = ResidualQuantizer(quantizer.semantic_residual_vector_quantizer)
-        self._acoustic = ResidualQuantizer(quantizer.acoustic_residual_vector_quantizer)
-
-    def encode(self, samples: Tensor, state: Any, num_codebooks: int) -> tuple[Tensor, Any]:
-        """Encode whole frames.
-
-        Args:
-            samples: float32 ``[B, n * frame_size]`` on the engine's device.
-            state: what the previous call returned, None at the start.
-            num_codebooks: K, at least the semantic ones.
-
-        Returns:
-            int64 codes ``[B, K, n]`` and the new state. ``state`` itself is left as it was.
-        """
-        with exact_arithmetic(self.device):
-            return self._encode(samples, state, num_codebooks)
-
-    def _encode(self, samples: Tensor, state: Any, num_codebooks: int) -> tuple[Tensor, Any]:
-        seanet, transformer, down = state or (None, None, None)
-        x, seanet = _run(self._encoder, samples[..., None], seanet)
-        x, transformer = self._encoder_transformer.run(x, transformer)
-        if self._downsample is not None:
-            x, down = self._downsample.run(x, down)
-        semantic = self.info.num_semantic_codebooks
-        codes = self._semantic.encode(x, min(num_codebooks, semantic))
-        if num_codebooks > semantic:
-            codes = torch.cat((codes, self._acoustic.encode(x, num_codebooks - semantic)))
-        return codes.transpose(0, 1), (seanet, transformer, down)
-
-    def decode(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
-        """Decode frames.
-
-        Args:
-            codes: int64 ``[B, len(codebooks), n]`` on the engine's device: the rows of the named codebooks only.
-            state: what the previous call returned, None at the start.
-            codebooks: which codebooks the rows are; the others add nothing to the sum.
-
-        Returns:
-            float32 samples ``[B, n * frame_size]`` and the new state. ``state`` itself is left as it was.
-        """
-        with exact_arithmetic(self.device):
-            return self._decode(codes, state, codebooks)
-
-    def _decode(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
-        up, transformer, seanet = state or (None, None, None)
-        x = self._dequantize(codes.transpose(0, 1), codebooks)
-        if self._upsample is not None:
-            x, up = self._upsample.run(x, up)
-        x, transformer = self._decoder_transformer.run(x, transformer)
-        x, seanet = _run(self._decoder, x, seanet)
-        return x[..., 0], (up, transformer, seanet)
-
-    def centroids(self, level: int) -> Tensor:
-        """The codewords of codebook ``level``, float32 ``[cardinality, D]`` on the engine's device; not a copy."""
-        semantic = self.info.num_semantic_codebooks
-        return self._semantic.table[level] if level < semantic else self._acoustic.table[level - semantic]
-
-    def _dequantize(self, codes: Tensor, codebooks: Sequence[int]) -> Tensor:
-        semantic = self.info.num_semantic_codebooks
-        at = [i for i, k in enumerate(codebooks) if k < semantic]
-        total = None
-        if at:
-            total = self._semantic.decode(codes[at], [codebooks[i] for i in at])
-        at = [i for i, k in enumerate(codebooks) if k >= semantic]
-        if at:
-            share = self._acoustic.decode(codes[at], [codebooks[i] - semantic for i in at])
-            total = share if total is None else total + share
-        assert total is not None  # the streams refuse an empty choice
-        return total
-
-
-_precision_lock = threading.Lock()
-
-
-@contextmanager
-def exact_arithmetic(device: torch.device) -> Iterator[None]:
-    """No gradients, and on CUDA no TF32 for as long as our own call runs: the flags are the whole process's, so they
-    are put back, and two threads of ours take turns."""
-    if device.type != "cuda":
-        with torch.inference_mode():
-            yield
-        return
-    with _precision_lock:
-        before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-
-
-def model_parts(model: Any) -> dict[str, Any]:
-    """The modules of a MimiModel by role, in the layouts of transformers 5.3 and of 5.23 and later."""
-    if hasattr(model.encoder, "encoder_seanet"):
-        return {
-            "encoder": model.encoder.encoder_seanet,
-            "encoder_transformer": model.encoder.encoder_transformer,
-            "downsample": model.encoder.downsample,
-            "upsample": model.decoder.upsample,
-            "decoder_transformer": model.decoder.decoder_transformer,
-            "decoder": model.decoder.decoder_seanet,
-        }
-    names = ("encoder", "encoder_transformer", "downsample", "upsample", "decoder_transformer", "decoder")
-    return {name: getattr(model, name) for name in names}
-
-
-def _run(operators: list, x: Tensor, states: tuple | None) -> tuple[Tensor, tuple]:
-    after = []
-    for i, operator in enumerate(operators):
-        x, state = operator.run(x, None if states is None else states[i])
-        after.append(state)
-    return x, tuple(after)
-
-
-def _convolution(module: Any, *, elu: bool) -> Convolution:
-    conv = module.conv
-    operator = Convolution(
-        conv.weight,
-        conv.bias,
-        stride=conv.stride[0],
-        dilation=conv.dilation[0],
-        groups=conv.groups,
-        elu=elu,
-        replicate=module.pad_mode == "replicate",
-    )
-    conv.weight = None
-    return operator
-
-
-def _transposed(module: Any, *, elu: bool) -> TransposedConvolution:
-    conv = module.conv
-    operator = TransposedConvolution(conv.weight, conv.bias, stride=conv.stride[0], groups=conv.groups, elu=elu)
-    conv.weight = None
-    return operator
-
-
-def _operators(layers: Any) -> list:
-    operators: list = []
-    elu = False
-    for layer in layers:
-        if isinstance(layer, torch.nn.ELU):
-            elu = True
-            continue
-        if hasattr(layer, "block"):
-            shortcut = None if isinstance(layer.shortcut, torch.nn.Identity) else layer.shortcut
-            first, second = _convolution(layer.block[1], elu=True), _convolution(layer.block[3], elu=True)
-            operators.append(
-                ResidualBlock(first, second, None if shortcut is None else _convolution(shortcut, elu=False))
-            )
-        elif isinstance(layer.conv, torch.nn.ConvTranspose1d):
-            operators.append(_transposed(layer, elu=elu))
-        else:
-            operators.append(_convolution(layer, elu=elu))
-        elu = False
-    return operators
 
 
 class _Stream:

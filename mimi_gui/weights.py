@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimi_gui.checkpoints import CONFIG_NAME, Checkpoint, codec_info, read_config, tensor_names
 from mimi_gui.errors import ModelUnavailable
+from mimi_gui.tensor_file import TensorFile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,44 +51,80 @@ _MOSHI_FUSED = re.compile(r"\.self_attn\.(?:in_proj_weight|in_proj\.weight|in_pr
 _MOSHI_HEADS = 8  # not to be seen from the file; the same in every Mimi of Kyutai
 
 
+# The modules of a model by the first word of their flat names, and the direction that needs them.
+PARTS = ("encoder", "encoder_transformer", "downsample", "quantizer", "upsample", "decoder_transformer", "decoder")
+
+
 def load_model(checkpoint: Checkpoint) -> MimiModel:
     """Load the MimiModel: eval, float32, on the CPU. Every weight is there, or it is refused. Imports torch.
 
     Raises:
         ModelUnavailable: not a Mimi checkpoint, a key missing, too many or of another shape, a damaged file.
     """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-    from transformers import MimiModel
+    weights = Weights(checkpoint)
+    for part in PARTS:
+        weights.fill(part)
+    weights.close()
+    return weights.model
 
-    path = checkpoint.weights_path
-    shapes = tensor_names(path)
-    config = _moshi_config(shapes, checkpoint) if checkpoint.layout == "moshi" else _config(checkpoint)
-    _check_config(config, checkpoint)
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelUnavailable(f"{path} cannot be read ({error}): get the checkpoint again.") from error
-    if checkpoint.layout == "moshi":
-        tensors = _from_moshi(tensors, config)
-    tensors = {flat_name(name): tensor for name, tensor in tensors.items()}
-    with torch.device("meta"):
-        skeleton = MimiModel(config)
-    wanted = {name: flat_name(name) for name in skeleton.state_dict()}
-    _check_keys(
-        {wanted[name]: list(t.shape) for name, t in skeleton.state_dict().items()},
-        {name: list(t.shape) for name, t in tensors.items()},
-        checkpoint,
-    )
-    model = _unfilled_model(config)
-    model.load_state_dict(
-        {name: _own(tensors[flat].to(torch.float32)) for name, flat in wanted.items()}, strict=True, assign=True
-    )
-    for tensor in model.state_dict().values():
-        if not torch.isfinite(tensor).all():
+
+class Weights:
+    """A checkpoint that is proved whole, and its MimiModel that gets the weights part by part, when they are needed.
+
+    Attributes:
+        model: eval, float32, on the CPU; a part that is not filled holds no numbers worth reading.
+        config: of the model.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        """Open and check, in little memory. Imports torch.
+
+        Raises ModelUnavailable: not a Mimi checkpoint, a key missing, too many or of another shape, a damaged file.
+        """
+        import torch
+        from transformers import MimiModel
+
+        path = checkpoint.weights_path
+        shapes = tensor_names(path)
+        self._is_moshi = checkpoint.layout == "moshi"
+        self.config = _moshi_config(shapes, checkpoint) if self._is_moshi else _config(checkpoint)
+        _check_config(self.config, checkpoint)
+        self._file = TensorFile(path)
+        with torch.device("meta"):
+            skeleton = MimiModel(self.config).state_dict()
+            found = self._flat({name: torch.empty(shape) for name, shape in shapes.items()})
+        self._wanted = {name: flat_name(name) for name in skeleton}
+        _check_keys(
+            {self._wanted[name]: list(t.shape) for name, t in skeleton.items()},
+            {name: list(t.shape) for name, t in found.items()},
+            checkpoint,
+        )
+        if self._file.first_not_finite() is not None:
             raise ModelUnavailable(f"{checkpoint.label} holds NaN or infinite weights: get the checkpoint again.")
-    return model.requires_grad_(False).eval()
+        self.model = _unfilled_model(self.config).requires_grad_(False).eval()
+
+    def fill(self, part: str) -> None:
+        """Give one of :data:`PARTS` its weights.
+
+        Raises ModelUnavailable: the file was changed in the meantime.
+        """
+        names = [name for name in self._file.shapes if _part(flat_name(name)) == part]
+        tensors = self._flat({name: self._file.read(name) for name in names})
+        state = {name: tensors[flat] for name, flat in self._wanted.items() if _part(flat) == part}
+        self.model.load_state_dict(state, strict=False, assign=True)
+
+    def close(self) -> None:
+        """No more parts are filled."""
+        self._file.close()
+
+    def _flat(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self._is_moshi:
+            tensors = _from_moshi(tensors, self.config)
+        return {flat_name(name): tensor for name, tensor in tensors.items()}
+
+
+def _part(flat: str) -> str:
+    return flat.partition(".")[0]
 
 
 def checkpoint_info(checkpoint: Checkpoint) -> CodecInfo:
@@ -100,12 +137,6 @@ def checkpoint_info(checkpoint: Checkpoint) -> CodecInfo:
     config = _moshi_config(tensor_names(checkpoint.weights_path), checkpoint) if moshi else _config(checkpoint)
     _check_config(config, checkpoint)
     return codec_info(checkpoint, config)
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """All tensors of a file share its mapping: the small ones get memory of their own, so that a bias that an engine
-    keeps does not keep the whole file."""
-    return tensor.clone() if tensor.numel() < 2**18 else tensor
 
 
 def _unfilled_model(config: MimiConfig) -> MimiModel:

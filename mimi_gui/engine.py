@@ -1,0 +1,297 @@
+"""The operators of one loaded checkpoint on one device: codes from samples and samples from codes, with a state.
+
+The weights are the MimiModel's own. Each direction takes its part of the model over when it is first used, so that a
+job that only encodes never holds a decoder.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mimi_gui.codes import CodecInfo
+from mimi_gui.kernels import Convolution, ResidualBlock, TransposedConvolution
+from mimi_gui.latents import ResidualQuantizer, Transformer
+
+_BLOCK_FRAMES = 25  # on the CPU, of the fast end: 2 s of 24 kHz activations are 50 MB; the speed is that of 6 s
+_SMALL_WEIGHTS = 2**19  # numbers; an operator with more is run for the whole chunk, its weights come from far away
+
+
+class Engine:
+    """Ready to run on one device. Streams and threads share it; what it computes depends on its arguments only.
+
+    It takes the weights over: where it keeps a reordered copy, the model loses the original, so that they are never in
+    memory twice. The model is of no use afterwards.
+    """
+
+    def __init__(self, model: Any, info: CodecInfo, fill: Callable[[str], None] | None = None) -> None:
+        """
+        Args:
+            model: a MimiModel on the device.
+            fill: called with a part's name (``weights.PARTS``) before it is taken over; None: the model is whole.
+        """
+        self.info = info
+        self.device = next(model.parameters()).device
+        self._model, self._fill = model, fill or (lambda _part: None)
+        self._lock = threading.RLock()
+        self._encoder: _Encoder | None = None
+        self._decoder: _Decoder | None = None
+        self._quantizer: _Quantizer | None = None
+
+    def prepare(self, *, encode: bool = True, decode: bool = True) -> None:
+        """Take the weights over now instead of at the first use (half a second for each direction)."""
+        if encode:
+            self._encoding()
+        if decode:
+            self._decoding()
+
+    def encode(self, samples: Tensor, state: Any, num_codebooks: int) -> tuple[Tensor, Any]:
+        """Encode whole frames.
+
+        Args:
+            samples: float32 ``[B, n * frame_size]`` on the engine's device.
+            state: what the previous call returned, None at the start.
+            num_codebooks: K, at least the semantic ones.
+
+        Returns:
+            int64 codes ``[B, K, n]`` and the new state. ``state`` itself is left as it was.
+        """
+        encoder = self._encoding()
+        with exact_arithmetic(self.device):
+            return encoder.run(samples, state, num_codebooks)
+
+    def decode(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
+        """Decode frames.
+
+        Args:
+            codes: int64 ``[B, len(codebooks), n]`` on the engine's device: the rows of the named codebooks only.
+            state: what the previous call returned, None at the start.
+            codebooks: which codebooks the rows are; the others add nothing to the sum.
+
+        Returns:
+            float32 samples ``[B, n * frame_size]`` and the new state. ``state`` itself is left as it was.
+        """
+        decoder = self._decoding()
+        with exact_arithmetic(self.device):
+            return decoder.run(codes, state, codebooks)
+
+    def centroids(self, level: int) -> Tensor:
+        """The codewords of codebook ``level``, float32 ``[cardinality, D]`` on the engine's device; not a copy."""
+        return self._quantizing().table(level)
+
+    def _encoding(self) -> _Encoder:
+        if self._encoder is None:
+            with self._lock:  # a thread that comes second waits, and finds it done
+                if self._encoder is None:
+                    self._quantizing().prepare_search()
+                    self._encoder = _Encoder(self._model, self._fill, self._quantizing(), self.info)
+        return self._encoder
+
+    def _decoding(self) -> _Decoder:
+        if self._decoder is None:
+            with self._lock:
+                if self._decoder is None:
+                    self._decoder = _Decoder(self._model, self._fill, self._quantizing(), self.info)
+        return self._decoder
+
+    def _quantizing(self) -> _Quantizer:
+        if self._quantizer is None:
+            with self._lock:
+                if self._quantizer is None:
+                    self._fill("quantizer")
+                    self._quantizer = _Quantizer(self._model.quantizer, self.info)
+        return self._quantizer
+
+
+class _Quantizer:
+    """The semantic and the acoustic one as one list of codebooks."""
+
+    def __init__(self, module: Any, info: CodecInfo) -> None:
+        self._num_semantic = info.num_semantic_codebooks
+        self._semantic = ResidualQuantizer(module.semantic_residual_vector_quantizer)
+        self._acoustic = ResidualQuantizer(module.acoustic_residual_vector_quantizer)
+
+    def prepare_search(self) -> None:
+        self._semantic.prepare_search()
+        self._acoustic.prepare_search()
+
+    def table(self, level: int) -> Tensor:
+        semantic = self._num_semantic
+        return self._semantic.table[level] if level < semantic else self._acoustic.table[level - semantic]
+
+    def encode(self, latents: Tensor, num_codebooks: int) -> Tensor:
+        """``[B, T, C]`` -> int64 ``[K, B, T]``."""
+        codes = self._semantic.encode(latents, min(num_codebooks, self._num_semantic))
+        if num_codebooks > self._num_semantic:
+            codes = torch.cat((codes, self._acoustic.encode(latents, num_codebooks - self._num_semantic)))
+        return codes
+
+    def decode(self, codes: Tensor, codebooks: Sequence[int]) -> Tensor:
+        """int64 ``[len(codebooks), B, T]`` -> ``[B, T, C]``."""
+        semantic = self._num_semantic
+        at = [i for i, k in enumerate(codebooks) if k < semantic]
+        total = None
+        if at:
+            total = self._semantic.decode(codes[at], [codebooks[i] for i in at])
+        at = [i for i, k in enumerate(codebooks) if k >= semantic]
+        if at:
+            share = self._acoustic.decode(codes[at], [codebooks[i] - semantic for i in at])
+            total = share if total is None else total + share
+        assert total is not None  # the streams refuse an empty choice
+        return total
+
+
+class _Encoder:
+    def __init__(self, model: Any, fill: Callable[[str], None], quantizer: _Quantizer, info: CodecInfo) -> None:
+        parts = model_parts(model)
+        self._quantizer = quantizer
+        fill("encoder")
+        operators = _operators(parts["encoder"].layers)
+        large = (i for i, operator in enumerate(operators) if operator.num_weights > _SMALL_WEIGHTS)
+        split = next(large, len(operators))
+        self._fast, self._slow = operators[:split], operators[split:]
+        self._frame_size = info.frame_size
+        fill("encoder_transformer")
+        self._transformer = Transformer(parts["encoder_transformer"], model.config)
+        fill("downsample")
+        self._downsample = None if parts["downsample"] is None else _convolution(parts["downsample"], elu=False)
+
+    def run(self, samples: Tensor, state: Any, num_codebooks: int) -> tuple[Tensor, Any]:
+        fast, slow, transformer, down = state or (None, None, None, None)
+        x, fast = _run_in_blocks(self._fast, samples[..., None], fast, self._frame_size)
+        x, slow = _run(self._slow, x, slow)
+        x, transformer = self._transformer.run(x, transformer)
+        if self._downsample is not None:
+            x, down = self._downsample.run(x, down)
+        codes = self._quantizer.encode(x, num_codebooks)
+        return codes.transpose(0, 1), (fast, slow, transformer, down)
+
+
+class _Decoder:
+    def __init__(self, model: Any, fill: Callable[[str], None], quantizer: _Quantizer, info: CodecInfo) -> None:
+        parts = model_parts(model)
+        self._quantizer = quantizer
+        fill("upsample")
+        self._upsample = None if parts["upsample"] is None else _transposed(parts["upsample"], elu=False)
+        fill("decoder_transformer")
+        self._transformer = Transformer(parts["decoder_transformer"], model.config)
+        fill("decoder")
+        operators = _operators(parts["decoder"].layers)
+        large = [i for i, operator in enumerate(operators) if operator.num_weights > _SMALL_WEIGHTS]
+        split = large[-1] + 1 if large else 0
+        self._slow, self._fast = operators[:split], operators[split:]
+
+    def run(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
+        up, transformer, slow, fast = state or (None, None, None, None)
+        x = self._quantizer.decode(codes.transpose(0, 1), codebooks)
+        if self._upsample is not None:
+            x, up = self._upsample.run(x, up)
+        x, transformer = self._transformer.run(x, transformer)
+        x, slow = _run(self._slow, x, slow)
+        x, fast = _run_in_blocks(self._fast, x, fast, x.shape[1] // codes.shape[2])
+        return x[..., 0], (up, transformer, slow, fast)
+
+
+_precision_lock = threading.Lock()
+
+
+@contextmanager
+def exact_arithmetic(device: torch.device) -> Iterator[None]:
+    """No gradients, and on CUDA no TF32 for as long as our own call runs: the flags are the whole process's, so they
+    are put back, and two threads of ours take turns."""
+    if device.type != "cuda":
+        with torch.inference_mode():
+            yield
+        return
+    with _precision_lock:
+        before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def model_parts(model: Any) -> dict[str, Any]:
+    """The modules of a MimiModel by role, in the layouts of transformers 5.3 and of 5.23 and later."""
+    if hasattr(model.encoder, "encoder_seanet"):
+        return {
+            "encoder": model.encoder.encoder_seanet,
+            "encoder_transformer": model.encoder.encoder_transformer,
+            "downsample": model.encoder.downsample,
+            "upsample": model.decoder.upsample,
+            "decoder_transformer": model.decoder.decoder_transformer,
+            "decoder": model.decoder.decoder_seanet,
+        }
+    names = ("encoder", "encoder_transformer", "downsample", "upsample", "decoder_transformer", "decoder")
+    return {name: getattr(model, name) for name in names}
+
+
+def _run(operators: list, x: Tensor, states: tuple | None) -> tuple[Tensor, tuple]:
+    after = []
+    for i, operator in enumerate(operators):
+        x, state = operator.run(x, None if states is None else states[i])
+        after.append(state)
+    return x, tuple(after)
+
+
+def _run_in_blocks(operators: list, x: Tensor, states: tuple | None, frame_rows: int) -> tuple[Tensor, tuple]:
+    """``_run`` of a few frames at a time on the CPU, where memory counts; the same numbers in the same order."""
+    rows = max(1, _BLOCK_FRAMES // x.shape[0]) * frame_rows
+    if x.device.type != "cpu" or x.shape[1] <= rows:
+        return _run(operators, x, states)
+    parts = []
+    for block in x.split(rows, dim=1):
+        y, states = _run(operators, block, states)
+        parts.append(y)
+    assert states is not None
+    return torch.cat(parts, 1), states
+
+
+def _convolution(module: Any, *, elu: bool) -> Convolution:
+    conv = module.conv
+    operator = Convolution(
+        conv.weight,
+        conv.bias,
+        stride=conv.stride[0],
+        dilation=conv.dilation[0],
+        groups=conv.groups,
+        elu=elu,
+        replicate=module.pad_mode == "replicate",
+    )
+    conv.weight = None
+    return operator
+
+
+def _transposed(module: Any, *, elu: bool) -> TransposedConvolution:
+    conv = module.conv
+    operator = TransposedConvolution(conv.weight, conv.bias, stride=conv.stride[0], groups=conv.groups, elu=elu)
+    conv.weight = None
+    return operator
+
+
+def _operators(layers: Any) -> list:
+    operators: list = []
+    elu = False
+    for layer in layers:
+        if isinstance(layer, torch.nn.ELU):
+            elu = True
+            continue
+        if hasattr(layer, "block"):
+            shortcut = None if isinstance(layer.shortcut, torch.nn.Identity) else layer.shortcut
+            first, second = _convolution(layer.block[1], elu=True), _convolution(layer.block[3], elu=True)
+            operators.append(
+                ResidualBlock(first, second, None if shortcut is None else _convolution(shortcut, elu=False))
+            )
+        elif isinstance(layer.conv, torch.nn.ConvTranspose1d):
+            operators.append(_transposed(layer, elu=elu))
+        else:
+            operators.append(_convolution(layer, elu=elu))
+        elu = False
+    return operators
