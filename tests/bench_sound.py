@@ -1,26 +1,32 @@
-"""Hours for the ear: does the sound stay whole while the codec works? ``python -m tests.bench_sound
-play|live``.
+"""Hours for the ear: does the sound stay whole while the codec works? Each ends in a line that says PASS or FAIL.
 
-``play`` loops a noise through the null sink, switching sides every second, while a full-size codec encodes in
-this very process; the recording is compared sample by sample. ``live`` speaks noise into the microphone and
-counts frames, skips, latency and memory. Both use a full-size random checkpoint; ``--tiny`` the small one.
+``python -m tests.bench_sound play`` (30 minutes) loops a noise through the null sink, switching sides every second,
+while a full-size codec encodes in this very process; the recording is compared sample by sample.
+``python -m tests.bench_sound live`` (60 minutes) speaks into the microphone, through a full-size codec, into the
+loudspeaker, and counts frames, skips, drift and memory.
+``python -m tests.bench_sound latency`` (1 minute) records both ends of the live loop and compares the measured delay
+with the one that the screen tells.
+
+``--minutes`` shortens, ``--tiny`` takes the small random checkpoint. Exit code 1 says FAIL.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
+import re
 import statistics
+import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from mimi_gui.clip import Clip
-from mimi_gui.live import LiveLoop
+from mimi_gui.live import LiveFigures, LiveLoop
 from mimi_gui.output import SoundProcess
 from mimi_gui.playback import ABPlayer
 from tests.random_checkpoints import save_full_checkpoint, save_tiny_checkpoint
@@ -28,6 +34,30 @@ from tests.sound_card import SoundCard
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve each other where cores are shared
 RATE = 48000
+MOST_SKIPPED = 0.001  # of the frames
+MOST_DRIFT_S = 0.020  # of the latency, from the first fifth to the last
+MOST_GROWTH_MIB = 32.0  # an hour, after the first minute
+MOST_ERROR_S = 0.010  # between what the screen tells and what was measured
+MINUTES = {"play": 30.0, "live": 60.0, "latency": 1.0}
+
+
+@dataclass
+class Verdict:
+    """What was asked for and what came; ``told`` in words, one line."""
+
+    told: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def check(self, words: str, passed: bool) -> None:
+        """Take one figure, with its limit in the words."""
+        self.told.append(words)
+        if not passed:
+            self.failed.append(words)
+
+    def line(self) -> str:
+        if self.failed:
+            return f"FAIL: {'; '.join(self.failed)} (load {os.getloadavg()[0]:.1f})"
+        return f"PASS: {'; '.join(self.told)} (load {os.getloadavg()[0]:.1f})"
 
 
 def make_codec(tiny: bool, folder: Path):
@@ -47,7 +77,13 @@ def keep_encoding(codec, stop: threading.Event, done: list[int]) -> None:
         done[0] += stream.push(block).shape[1]
 
 
-def play(card: SoundCard, codec, seconds: float) -> None:
+def memory_mib() -> float:
+    """What this process alone holds and cannot be given back: not files, not what is shared."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.findall(r"RssAnon:\s+(\d+)", status)[0]) / 1024
+
+
+def play(card: SoundCard, codec, seconds: float) -> Verdict:
     x = np.random.default_rng(0).uniform(0.1, 0.9, 20 * RATE).astype(np.float32)
     player = ABPlayer()
     player.open()
@@ -73,61 +109,114 @@ def play(card: SoundCard, codec, seconds: float) -> None:
     print(
         f"{len(heard) / RATE:.0f} s heard, {len(wrong)} samples differ, {player.underruns} underruns"
         f" counted, longest gap between callbacks {1000 * player._sound.longest_gap_s:.0f} ms,"
-        f" latency {1000 * player.latency_s:.0f} ms, {frames[0] * 0.08:.0f} s of audio encoded meanwhile,"
-        f" load {os.getloadavg()[0]:.1f}"
+        f" latency {1000 * player.latency_s:.0f} ms, {frames[0] * 0.08:.0f} s of audio encoded meanwhile"
     )
+    verdict = Verdict()
+    verdict.check(f"{len(heard) / RATE:.0f} of {seconds:.0f} s heard", len(heard) / RATE > seconds - 5)
+    verdict.check(f"{len(wrong)} samples differ (0)", len(wrong) == 0)
+    verdict.check(f"{player.underruns} underruns (0)", player.underruns == 0)
     player.close()
+    return verdict
 
 
-def live(card: SoundCard, codec, seconds: float) -> None:
+class Observer:
+    """What the window would have seen, once a second."""
+
+    def __init__(self) -> None:
+        self.figures: list[LiveFigures] = []
+        self.memory: list[float] = []
+
+    def look(self, loop: LiveLoop) -> None:
+        if loop.figures.latency_s is not None:
+            self.figures.append(loop.figures)
+        self.memory.append(memory_mib())
+
+    def latency_s(self, part: slice) -> float:
+        return statistics.median(f.latency_s for f in self.figures[part] if f.latency_s is not None)
+
+
+def live(card: SoundCard, codec, seconds: float) -> Verdict:
     loop = LiveLoop(codec)
     loop.open()
     stop = threading.Event()
     thread = threading.Thread(target=loop.run, args=(stop.is_set,))
     spoken = np.repeat(np.random.default_rng(2).uniform(-0.3, 0.3, (60 * RATE, 1)), 2, axis=1)
-    latencies, computes, memory = [], [], []
+    seen = Observer()
     thread.start()
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and thread.is_alive():
         with card.speaking(spoken) as child:
             while child.poll() is None and time.monotonic() < end:
                 time.sleep(1)
-                figures = loop.figures
-                if figures.latency_s is not None:
-                    latencies.append(figures.latency_s)
-                    computes.append(figures.compute_s)
-                memory.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
+                seen.look(loop)
     stop.set()
     thread.join()
     loop.close()
-    figures = loop.figures
-    fifth = max(1, len(latencies) // 5)
+    figures, fifth = loop.figures, max(1, len(seen.figures) // 5)
+    first, last = seen.latency_s(slice(fifth)), seen.latency_s(slice(-fifth, None))
+    settled = seen.memory[min(60, len(seen.memory) // 4)]
+    growth = (seen.memory[-1] - settled) * 3600 / seconds
+    computes = sorted(f.compute_s for f in seen.figures)
     print(
-        f"{figures.num_frames} frames, {figures.num_skipped} skipped"
-        f" ({100 * figures.num_skipped / max(1, figures.num_frames):.2f} %), late {figures.num_late} times;"
-        f" latency median {1000 * statistics.median(latencies):.0f} ms (first fifth"
-        f" {1000 * statistics.median(latencies[:fifth]):.0f}, last {1000 * statistics.median(latencies[-fifth:]):.0f},"
-        f" most {1000 * max(latencies):.0f}), compute {1000 * statistics.median(computes):.0f} ms a frame;"
-        f" memory {memory[0] >> 20} -> {memory[-1] >> 20} MiB,"
-        f" load {os.getloadavg()[0]:.1f}, {loop.error or 'no error'}"
+        f"{figures.num_frames} frames in {seconds / 60:.1f} min, {figures.num_skipped} skipped, late"
+        f" {figures.num_late} times; latency median {1000 * seen.latency_s(slice(None)):.0f} ms, first fifth"
+        f" {1000 * first:.0f}, last {1000 * last:.0f}, most"
+        f" {1000 * max(f.latency_s or 0 for f in seen.figures):.0f}; compute median"
+        f" {1000 * statistics.median(computes):.0f} ms a frame, most {1000 * computes[-1]:.0f};"
+        f" memory {settled:.0f} -> {seen.memory[-1]:.0f} MiB; {loop.error or 'no error'}"
     )
+    verdict = Verdict()
+    verdict.check(
+        f"{100 * figures.skipped_share:.3f} % of {figures.num_frames} frames dropped ({100 * MOST_SKIPPED} %)",
+        figures.skipped_share <= MOST_SKIPPED,
+    )
+    due = seconds / figures.frame_s
+    verdict.check(f"{figures.num_frames} of {due:.0f} frames came", abs(figures.num_frames - due) < 0.01 * due + 40)
+    verdict.check(f"latency drifts by {1000 * (last - first):+.0f} ms (20)", abs(last - first) <= MOST_DRIFT_S)
+    verdict.check(f"memory grows by {growth:+.0f} MiB an hour ({MOST_GROWTH_MIB:.0f})", growth <= MOST_GROWTH_MIB)
+    verdict.check(loop.error or "no error", loop.error is None)
+    return verdict
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["play", "live"])
-    parser.add_argument("--minutes", type=float, default=30.0)
+def latency(card: SoundCard, codec, seconds: float) -> Verdict:
+    """The codec is an echo here, or there would be nothing to find the delay by."""
+    from tests.test_live import measure_latency
+
+    errors = []
+    end = time.monotonic() + seconds
+    for work_s in (0.005, 0.020, 0.040, 0.020, 0.005, 0.040) * 100:
+        if time.monotonic() > end:
+            break
+        measured, told, figures = measure_latency(card, work_s)
+        print(f"compute {1000 * work_s:.0f} ms: measured {1000 * measured:.1f} ms, told {1000 * told:.1f} ms,"
+              f" {figures.num_skipped} skipped, late {figures.num_late} times")  # fmt: skip
+        errors.append(measured - told)
+    worst = max(errors, key=abs)
+    verdict = Verdict()
+    verdict.check(f"the screen is off by {1000 * worst:+.1f} ms at most (10) in {len(errors)} sessions",
+                  abs(worst) <= MOST_ERROR_S)  # fmt: skip
+    return verdict
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=list(MINUTES))
+    parser.add_argument("--minutes", type=float)
     parser.add_argument("--tiny", action="store_true")
     arguments = parser.parse_args()
+    minutes = MINUTES[arguments.what] if arguments.minutes is None else arguments.minutes
     card = SoundCard()
     os.environ.update(card.environment)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            codec = make_codec(arguments.tiny, Path(folder))
-            {"play": play, "live": live}[arguments.what](card, codec, 60 * arguments.minutes)
+            codec = None if arguments.what == "latency" else make_codec(arguments.tiny, Path(folder))
+            run = {"play": play, "live": live, "latency": latency}[arguments.what]
+            verdict = run(card, codec, 60 * minutes)
     finally:
         card.close()
+    print(verdict.line())
+    return 1 if verdict.failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -36,6 +36,7 @@ class Recording:
         self._child = child
         self._num_channels = num_channels
         self._blocks: list[bytes] = []
+        self._num_bytes = 0  # counted as they come: there may be hours of them
         self._started_at = float("inf")
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -44,12 +45,13 @@ class Recording:
         assert self._child.stdout is not None
         while block := os.read(self._child.stdout.fileno(), 65536):
             self._blocks.append(block)
+            self._num_bytes += len(block)
             # The promptest delivery tells best when the first sample was taken.
             self._started_at = min(self._started_at, time.monotonic() - self.num_samples / self.sample_rate)
 
     @property
     def num_samples(self) -> int:
-        return sum(map(len, self._blocks)) // (4 * self._num_channels)
+        return self._num_bytes // (4 * self._num_channels)
 
     @property
     def samples(self) -> np.ndarray:
