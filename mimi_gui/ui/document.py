@@ -12,6 +12,7 @@ import numpy as np
 
 from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.codes import CodecInfo, Codes
+from mimi_gui.surgery import edits
 from mimi_gui.ui.file_jobs import Entry, Recording
 
 
@@ -70,9 +71,16 @@ class Document:
         """Whether the tokens were read from a file rather than made here."""
         return self.entry is not None and self.entry.tokens is not None
 
+    @property
+    def is_edited(self) -> bool:
+        """Whether the tokens tell of edits: then no encoding brings them back."""
+        return self.codes is not None and bool(edits(self.codes))
+
     def suggested_name(self, kind: str) -> str:
         """A file name for "tokens" or "audio" that says what is in it."""
         stem = self.entry.path.stem if self.entry is not None else "recording"
+        if self.is_edited and not stem.endswith(".edited"):
+            stem += ".edited"
         return f"{stem}.npz" if kind == "tokens" else f"{stem}.mimi-{'mix-' if self.is_mix else ''}{self.sounding}.wav"
 
 

@@ -60,7 +60,7 @@ class HeatmapView(Lane):
         self._heard_set: frozenset[int] | None = None
         self._mark_counts: np.ndarray | None = None  # int32 [K, T + 1]: marked cells before each frame
         self._mark_color = ""
-        self._selected_rows: tuple[int, int] | None = None
+        self._selection: tuple[int, int, int, int] | None = None
         self._other: tuple[np.ndarray, str] | None = None
         self._usage: dict[tuple[int, int], np.ndarray] = {}  # by frames per bin and block of bins
         self.tints_loop = False
@@ -112,10 +112,13 @@ class HeatmapView(Lane):
             np.cumsum(mask, axis=1, out=self._mark_counts[:, 1:])
         self.refresh()
 
-    def set_selected_rows(self, rows: tuple[int, int] | None) -> None:
-        """Frame these codebooks (first and last) over the loop's span: what an edit would change; None ends it."""
-        if rows != self._selected_rows:
-            self._selected_rows = rows
+    def set_selection(self, cells: tuple[int, int, int, int] | None) -> None:
+        """Put a frame around what an edit would change; None takes it away.
+
+        ``cells``: first codebook, last codebook, first frame, past the last frame.
+        """
+        if cells != self._selection:
+            self._selection = cells
             self.update()
 
     def set_other(self, codes: np.ndarray | None, name: str = "") -> None:
@@ -342,11 +345,11 @@ class HeatmapView(Lane):
 
     def draw_loop(self, painter: QPainter, rect: QRect) -> None:
         super().draw_loop(painter, rect)
-        if self._selected_rows is None or self.axis.loop is None or self._codes is None or self._grid is None:
+        if self._selection is None or self._codes is None or self._grid is None:
             return
         edges = self._row_edges(rect.height())
-        first, last = (min(row, len(edges) - 2) for row in sorted(self._selected_rows))
-        left, right = (self.x_at(edge) for edge in self.axis.loop)
+        first, last = (min(row, len(edges) - 2) for row in self._selection[:2])
+        left, right = (self.x_at(self._grid.frame_to_s(frame)) for frame in self._selection[2:])
         bottom = edges[last + 1] - (self._gap(edges) if self._is_semantic(last) else 0)
         box = QRectF(left, rect.top() + edges[first], right - left, bottom - edges[first])
         painter.setClipRect(rect)

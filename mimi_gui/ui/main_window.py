@@ -27,6 +27,7 @@ from mimi_gui.ui.sound_pages import SoundPages
 from mimi_gui.ui.status_bar import StatusBar
 from mimi_gui.ui.theme import Theme, ThemeKeeper
 from mimi_gui.ui.transport import Transport
+from mimi_gui.ui.unsaved_guard import UnsavedGuard
 from mimi_gui.ui.welcome_page import WelcomePage
 from mimi_gui.ui.worker import WorkerThread
 from mimi_gui.ui.workspace import Workspace
@@ -48,7 +49,7 @@ class MainWindow(QMainWindow):
         super().__init__()
         self._settings, self._themes = settings, themes
         self._model_error = ""
-        self._closing = False
+        self._closing = self._may_close = False
         self.codec_thread = WorkerThread("codec", self)
         self.files_thread = WorkerThread("files", self)
         self.measure_thread = WorkerThread("analysis", self)  # what may take long must not delay opening a file
@@ -84,6 +85,9 @@ class MainWindow(QMainWindow):
             self, self.session, self.transport, settings, theme,
             self.codec_thread, self.files_thread, self.measure_thread,
         )  # fmt: skip
+        self.guard = self.session.guard = UnsavedGuard(
+            self, self.session, self.panels.editing, self.commands.save_edits
+        )
         self.actions_by_name = Actions(self.commands, self.menuBar())
         self.addActions(self.actions_by_name.all())
         self.actions_by_name.menus["panels"].addAction(self._recordings_dock.toggleViewAction())
@@ -122,6 +126,7 @@ class MainWindow(QMainWindow):
         session.finished.connect(self._show_title)
         self.panels.noticed.connect(self._notice)
         self.panels.action_requested.connect(commands.perform)
+        self.panels.editing.changed.connect(self._edited)
         self.listening.noticed.connect(self._notice)
         for source in (session, transport, self.keeper, self.sound_pages):
             source.noticed.connect(self._notice)
@@ -182,9 +187,20 @@ class MainWindow(QMainWindow):
             available.add("tokens")
         if len(self.session.recordings) > 1:
             available.add("list")
+        editing = self.panels.editing
+        available |= {name for name, can in (("undo", editing.can_undo), ("redo", editing.can_redo)) if can}
         if self.sound_pages.is_shown:
             available.clear()  # it cannot be seen: no key may move it
         self.actions_by_name.set_available(available)
+
+    @Slot()
+    def _edited(self) -> None:
+        history = self.panels.editing.history
+        for name, words in (("undo", "&Undo"), ("redo", "&Redo")):
+            label = getattr(history, f"{name}_label") if history is not None else ""
+            self.actions_by_name[name].setText(f"{words} {label.capitalize()}".rstrip())
+        self._show_title()
+        self._show_available()
 
     @Slot()
     def _model_changed(self) -> None:
@@ -301,8 +317,16 @@ class MainWindow(QMainWindow):
             self.restoreState(QByteArray(value.window_state))
         self._recordings_dock.hide()  # until there is a list
 
+    def _close_anyway(self) -> None:
+        self._may_close = True
+        self.close()
+
     def closeEvent(self, event: QCloseEvent) -> None:
         """Ask both threads to end and come back when they have; the window keeps painting meanwhile."""
+        if not self._closing and self.panels.editing.is_dirty and not self._may_close:
+            event.ignore()
+            self.session.guard(self._close_anyway)
+            return
         if not self._closing:
             self._closing = True
             self._settings.update(

@@ -13,6 +13,7 @@ from mimi_gui.ui.theme import Theme
 if TYPE_CHECKING:
     from mimi_gui.ui.analysis_lanes import AnalysisLanes
     from mimi_gui.ui.comparison import Comparison
+    from mimi_gui.ui.editing import Editing
     from mimi_gui.ui.notices import Notice
     from mimi_gui.ui.session import Session
     from mimi_gui.ui.settings import SettingsStore
@@ -30,7 +31,7 @@ class PanelContext:
         comparison: what was found out about the open recording; ask it with ``want``, ``measure`` and so on.
         wall, lanes: the views on the time axis, and the optional ones among them.
         codec, files, measuring: the three threads; keep the number that ``submit`` returns and compare it.
-        marks: which tokens are lit up, or compared.
+        marks: which tokens are lit up, or compared. editing: surgery on the tokens.
         theme: as it is now; a panel with a method ``set_theme(theme)`` is told of a change.
         tell: shows a banner. perform: carries out an action of the menus, by its name.
         show_panel: brings a dock to the front, by its key.
@@ -43,6 +44,7 @@ class PanelContext:
     wall: Wall
     lanes: AnalysisLanes
     marks: TokenMarks
+    editing: Editing
     codec: WorkerThread
     files: WorkerThread
     measuring: WorkerThread

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import QDockWidget, QLabel, QMainWindow, QMenu, QWidget
 
 from mimi_gui.ui.analysis_lanes import AnalysisLanes
 from mimi_gui.ui.comparison import Comparison
+from mimi_gui.ui.editing import Editing
 from mimi_gui.ui.lane_switches import LaneSwitches
 from mimi_gui.ui.panel_context import PanelContext
 from mimi_gui.ui.session import Session
@@ -64,6 +65,7 @@ KINDS = (
     Kind("mixer", "Mixer", "Ctrl+4", _BOTTOM, "Tokens", "Mute and solo codebooks"),
     Kind("tokens", "Tokens", "Ctrl+6", _RIGHT, "Tokens", "One code: its share, neighbours and every occurrence"),
     Kind("diff", "Compare Tokens", "Ctrl+8", _RIGHT, "Tokens", "Two token files or takes, cell by cell"),
+    Kind("surgery", "Surgery", "Ctrl+9", _RIGHT, "Tokens", "Swap, shift, drop, shuffle, replace tokens; undo; save"),
     Kind("probe", "Stability Probe", "Ctrl+7", _RIGHT, "Tokens", "Do the tokens stay when the recording is shifted?",
          ("analysis.probe",)),
     Kind("spectrogram", "Spectrogram Settings", "Ctrl+5", _RIGHT, "Compare", "Window, scale, colours of the"
@@ -115,9 +117,11 @@ class Panels(QObject):
         self.lanes = AnalysisLanes(workspace.wall, self)
         self.switches = LaneSwitches(self.lanes, self.comparison, session, transport, settings, measuring, self)
         self.marks = TokenMarks(session, transport, workspace.wall, files, self)
+        self.editing = Editing(session, transport, workspace.wall, files, self)
         self.context = PanelContext(
-            window, session, self.comparison, transport, workspace.wall, self.lanes, self.marks, codec, files,
-            measuring, settings, workspace.wall.theme, self.noticed.emit, self.action_requested.emit, self.show,
+            window, session, self.comparison, transport, workspace.wall, self.lanes, self.marks, self.editing,
+            codec, files, measuring, settings, workspace.wall.theme, self.noticed.emit,
+            self.action_requested.emit, self.show,
         )  # fmt: skip
         self.docks: dict[str, QDockWidget] = {}
         self.widgets: dict[str, QWidget] = {}
@@ -130,6 +134,7 @@ class Panels(QObject):
                 window.tabifyDockWidget(first, second)
         self.comparison.noticed.connect(self.noticed)
         self.marks.noticed.connect(self.noticed)
+        self.editing.noticed.connect(self.noticed)
         self.marks.more_requested.connect(self._show_tokens)
         measuring.finished.connect(self._imported)
 

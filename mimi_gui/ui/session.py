@@ -8,7 +8,8 @@ is open stays open until its successor has been read, so a bad file that is drop
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal, Slot
@@ -55,6 +56,8 @@ class Session(QObject):
         recordings, current: the list that can be clicked through, and which line of it is open (-1: none).
         model: the loaded codec, or None.
         model_state: "loading", "ready", "missing", "failed" or "downloading".
+        guard: called with what would lose unsaved edits; calls it if the person agrees, perhaps later.
+        saved_codes: the tokens that were written to a file last, or None.
         ear: where somebody listens, kept true by the transport; the codec thread reads it.
     """
 
@@ -94,6 +97,9 @@ class Session(QObject):
         self._newcomer: Entry | None = None  # joined the list, and leaves it again if it cannot be read
         self._opening: int | None = None  # index in recordings of what is being read
         self.document = Document()
+        self.guard: Callable[[Callable[[], None]], None] = lambda go_on: go_on()
+        self.saved_codes: Codes | None = None
+        self._saving: Codes | None = None
         self.ear = Ear()
         for thread in (codec, files):
             thread.started.connect(self._job_started)
@@ -121,10 +127,13 @@ class Session(QObject):
         """Take whatever was dropped: recordings, token files, checkpoints, folders. Returns at once."""
         chosen = tuple(Path(path) for path in paths)
         if chosen:
-            self._submit("open", self._files, SortPaths(chosen))
+            self.guard(partial(self._submit, "open", self._files, SortPaths(chosen)))
 
     def show(self, index: int) -> None:
         """Open a line of the recordings list."""
+        self.guard(partial(self._show, index))
+
+    def _show(self, index: int) -> None:
         if not 0 <= index < len(self.recordings):
             return
         entry = self.recordings[index]
@@ -209,6 +218,21 @@ class Session(QObject):
 
     def make_again(self) -> None:
         """Encode (or, where only tokens are open, decode) once more from the start."""
+        if self.document.is_from_tokens:
+            self._make_again()
+        else:
+            self.guard(self._make_again)
+
+    def edit(self, codes: Codes) -> None:
+        """Let edited tokens take the place of those that are open, and decode them, what is about to be heard first."""
+        document = self.document
+        self._drop("make")
+        document.codes, document.codes_array, document.num_frames = codes, codes.array, codes.num_frames
+        document.is_complete = document.is_saved = False
+        self.codes_changed.emit()
+        self._make()
+
+    def _make_again(self) -> None:
         self.document.is_complete = False
         if not self.document.is_from_tokens:
             self.document.codes = None
@@ -233,16 +257,18 @@ class Session(QObject):
 
     # Saving
 
-    def save_codes(self, path: Path, *, overwrite: bool = False) -> None:
-        """Write the tokens that are heard to ``path``."""
+    def save_codes(self, path: Path, *, overwrite: bool = False, whole: bool = False) -> None:
+        """Write the tokens that are heard to ``path``; all codebooks of them if ``whole``."""
         if self.document.codes is not None:
-            codes = with_fewer(self.document.codes, self.num_codebooks)
+            codes = self.document.codes if whole else with_fewer(self.document.codes, self.num_codebooks)
+            self._saving = codes
             self._submit("save", self._files, SaveTokens(path, codes, overwrite))
 
     def export_audio(self, path: Path, *, overwrite: bool = False) -> None:
         """Write the reconstruction to ``path`` as its suffix says."""
         document = self.document
         if document.sound is not None and document.is_complete:
+            self._saving = None
             self._submit("save", self._files, ExportAudio(path, document.sound, document.info, overwrite))
 
     def stage(self, kind: str) -> None:
@@ -341,6 +367,7 @@ class Session(QObject):
                 self.noticed.emit(missing_model(self.choice))
         elif role == "save" and isinstance(result, Path):
             self.document.is_saved = True
+            self.saved_codes = self._saving or self.saved_codes
             self.settled.emit("save")
             self._settings.update(save_folder=str(result.parent))
             self.saved.emit(result)
@@ -398,7 +425,7 @@ class Session(QObject):
         else:
             self.recordings += fresh
         self.recordings_changed.emit()
-        self.show(self.recordings.index(first))
+        self._show(self.recordings.index(first))
         self._newcomer = first if len(found.entries) == 1 and fresh else None
 
     def _take_document(self, recording: Recording | None, tokens: Tokens | None) -> None:
@@ -441,7 +468,7 @@ class Session(QObject):
             return
         if document.codes is not None and ready.info.same_checkpoint(document.codes.info) is False:
             document.is_complete = False
-            if not document.is_from_tokens:
+            if not document.is_from_tokens and not document.is_edited:
                 document.codes = None  # tokens of two checkpoints do not mix: encode again
         if not document.is_complete:
             self._make()
