@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mimi_gui.sound_devices import SoundError, WatchedStream, devices, find_device, load_portaudio
+from mimi_gui.sound_devices import DeviceRow, SoundError, WatchedStream, devices, find_device, load_portaudio
 
 RING = 1 << 18  # samples: 5 s at 48 kHz
 HOLD_S = 0.020  # after running dry: patience for a frame that comes late
@@ -75,6 +75,13 @@ def copy_in(ring: np.ndarray, start: int, block: np.ndarray) -> None:
     ring[: len(block) - n] = block[n:]
 
 
+def _find(sd: Any, direction: str, wish: dict) -> DeviceRow:
+    try:
+        return find_device(devices(sd, direction), wish.get(direction), wish.get("host_api"))
+    except SoundError as error:
+        raise SoundError(error.kind, error.detail, direction) from None
+
+
 class Duplex(WatchedStream):
     """Owns both streams. Main thread only but the two callbacks."""
 
@@ -99,8 +106,7 @@ class Duplex(WatchedStream):
             SoundError: any kind.
         """
         sd = load_portaudio()
-        ear = find_device(devices(sd, "input"), wish.get("input"), wish.get("host_api"))
-        mouth = find_device(devices(sd, "output"), wish.get("output"), wish.get("host_api"))
+        ear, mouth = (_find(sd, direction, wish) for direction in ("input", "output"))
         self._abort = sd.CallbackAbort
         problem = ""
         for rate in dict.fromkeys([wish["sample_rate"], 48000, ear.sample_rate, mouth.sample_rate]):

@@ -127,7 +127,8 @@ class LiveLoop:
         answer = child.wait_for_answer(OPEN_WAIT_S)
         if "opened" not in answer:
             child.close()
-            text = sentence(answer.get("failed", "lost"), answer.get("detail") or answer.get("lost", ""), "input")
+            kind, detail = answer.get("failed", "lost"), answer.get("detail") or answer.get("lost", "")
+            text = sentence(kind, detail, answer.get("direction") or "input")
             raise PlaybackUnavailable(text, hint=HINT)
         self._child, self._rings, self._facts = child, Rings(child.memory.map), answer["opened"]
 

@@ -24,12 +24,16 @@ class DeviceRow:
 
 
 class SoundError(Exception):
-    """``kind`` is "missing" (no PortAudio), "none" (no device), "gone" (not that device) or "refused"."""
+    """``kind`` is "missing" (no PortAudio), "none" (no device), "gone" (not that device) or "refused".
 
-    def __init__(self, kind: str, detail: str = "") -> None:
+    ``direction`` is "input" or "output" where both could be meant, else "".
+    """
+
+    def __init__(self, kind: str, detail: str = "", direction: str = "") -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
+        self.direction = direction
 
 
 def load_portaudio() -> Any:

@@ -288,7 +288,7 @@ def serve(servant: Servant, commands: queue.SimpleQueue[dict | None], answer: Ca
         try:
             servant.obey(command, answer)
         except SoundError as error:
-            answer({"failed": error.kind, "detail": error.detail})
+            answer({"failed": error.kind, "detail": error.detail, "direction": error.direction})
         trouble = servant.trouble()
         if trouble is not None:
             servant.close()

@@ -176,8 +176,10 @@ def test_the_real_codec_live(sound_card: SoundCard, tiny_codec) -> None:
 @pytest.mark.sound
 def test_devices_that_are_not_there(sound_card: SoundCard) -> None:
     loop = LiveLoop(Echo(), longest_s=10)
-    with pytest.raises(PlaybackUnavailable, match="Ear of Dionysius"):
+    with pytest.raises(PlaybackUnavailable, match="The input 'Ear of Dionysius'"):
         loop.open("Ear of Dionysius")
+    with pytest.raises(PlaybackUnavailable, match="The output 'Loudspeaker of Babel'"):
+        loop.open(None, "Loudspeaker of Babel")
     with pytest.raises(PlaybackUnavailable, match="No microphone"):
         loop.run(lambda: False)
     loop.close()

@@ -19,6 +19,7 @@ from mimi_gui.codes import CodecInfo, Codes, load_codes
 from mimi_gui.live import LiveFigures, LiveTake
 from mimi_gui.ui import transport
 from mimi_gui.ui.codec_jobs import ModelChoice
+from mimi_gui.ui.help_dialog import troubleshooting_section
 from mimi_gui.ui.latency_bar import LatencyBar
 from mimi_gui.ui.live_control import LiveControl
 from mimi_gui.ui.live_jobs import LiveEnded, LiveRunning
@@ -167,6 +168,10 @@ def test_figures_are_shown_and_slowness_is_said(booth: Booth) -> None:
     booth.loop.figures = replace(CALM, latency_s=0.42)
     booth.page._ticked()
     assert "Bluetooth" in booth.page.remark.words
+    hints: list[str] = []
+    booth.page.help_requested.connect(hints.append)
+    booth.page.remark.help.click()
+    assert troubleshooting_section(hints[0]).startswith("## Live falls behind")
     booth.loop.figures = replace(CALM, peak=1.0)
     booth.page._ticked()
     assert "howls" in booth.page.remark.words

@@ -49,6 +49,7 @@ _KEYS = {
     Qt.Key.Key_Down, *_COUNTS,
 }  # fmt: skip
 HINT = "Nothing is recorded"
+SLOW_HINT = "Live falls behind"
 
 
 class LivePage(QWidget):
@@ -278,15 +279,16 @@ class LivePage(QWidget):
                 "warning",
                 "The codec is slower than the sound: whole frames of 80 ms are skipped, so the delay does not grow."
                 " Close other programs, or use a GPU.",
+                SLOW_HINT,
             )
         elif figures.peak >= 0.999:
-            self.remark.say("warning", "The microphone is too loud: turn it down, or mute, if it howls.")
+            self.remark.say("warning", "The microphone is too loud: turn it down, or mute, if it howls.", SLOW_HINT)
         elif latency_s is not None and latency_s - figures.compute_s > _HIGH_S:
             self.remark.say(
                 "info",
                 "You are heard late: Bluetooth devices and a busy computer do that. Use wired headphones, and close"
                 " other programs.",
-                "No sound",
+                SLOW_HINT,
             )
         else:
             self.remark.say("", "")
