@@ -143,7 +143,8 @@ class Tally:
 
     def _whole(self, item: Item, target: Path, facts: dict[str, Any]) -> None:
         record = self._manifest.records.get(self._place(target), {})
-        if record.get("status") != "ok":  # saved, but the run died before its line
+        if record.get("status") != "ok" or any(record.get(key) != value for key, value in facts.items()):
+            # Saved, but the run died before its line.
             record = self._record(item, target, "ok", facts)
             self._manifest.add(record)
         self._skipped += 1

@@ -116,7 +116,8 @@ def _facts(codes: Codes) -> dict[str, Any]:
 
 def _audio_facts(job: Job, target: Path, made: str) -> dict[str, Any]:
     info = audio_info(target)
-    if job.mark not in (made, audio_comment(target)):
+    mark, _, num_codebooks = audio_comment(target).rpartition(" ")
+    if job.mark not in (made, mark):
         raise CodesMismatch(
             f"{target} is there already and was not made with these options: choose another folder, or add"
             " --overwrite.",
@@ -126,8 +127,14 @@ def _audio_facts(job: Job, target: Path, made: str) -> dict[str, Any]:
         "duration": round(info.duration_s, 6),
         "sample_rate": info.sample_rate,
         "num_samples": info.num_samples,
+        **({"num_codebooks": int(num_codebooks)} if mark == job.mark and num_codebooks.isdecimal() else {}),
         "made": job.mark,
     }
+
+
+def _comment(job: Job, codes: Codes) -> str:
+    """What a recording's tags say of how it was made."""
+    return f"{job.mark} {codes.num_codebooks}"
 
 
 class Encoding:
@@ -224,7 +231,7 @@ class Decoding:
                 num_codebooks=codes.num_codebooks,
                 subtype=self._job.subtype,
                 overwrite=True,
-                comment=self._job.mark,
+                comment=_comment(self._job, codes),
                 cancel=self._cancel,
                 codec=self._codec,
             )
@@ -236,8 +243,8 @@ class Decoding:
         num_clipped = samples
         if not isinstance(samples, int):
             task.target.parent.mkdir(parents=True, exist_ok=True)
-            rate, mark = self._codec.info.sample_rate, self._job.mark
-            with AudioWriter(task.target, rate, subtype=self._job.subtype, overwrite=True, comment=mark) as writer:
+            rate, comment = self._codec.info.sample_rate, _comment(self._job, codes)
+            with AudioWriter(task.target, rate, subtype=self._job.subtype, overwrite=True, comment=comment) as writer:
                 writer.write(samples)
             num_clipped = writer.num_clipped
         return {
