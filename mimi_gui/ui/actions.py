@@ -159,6 +159,17 @@ SPECS = (
     Spec("Help", "about", "&About Mimi GUI", (), "Version, licence, where things come from"),
 )  # fmt: skip
 
+LISTENING_KEYS = (
+    ("A, B, X", "Play it, at the same place of the loop"),
+    ("1 or Left, 2 or Right", "X is A, X is B; in a preference test 3 or 0: neither"),
+    ("Enter", "Confirm the answer, or go to the next round"),
+    ("1 to 9, 0; R", "Play a sound, the reference (MUSHRA)"),
+    ("Up, Down, PgUp, PgDown", "Rate what was played last (MUSHRA)"),
+    ("Space", "Pause, or go on"),
+    ("R", "Start over at each press, or not"),
+    ("Esc", "Stop the test; it asks first"),
+)
+
 POINTER_KEYS = (
     ("Click", "Put the playhead there"),
     ("Drag", "Select a loop region"),

@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 
 import mimi_gui
 from mimi_gui.resources import resource_path
-from mimi_gui.ui.actions import MENUS, POINTER_KEYS, SEPARATOR, SPECS, plain
+from mimi_gui.ui.actions import LISTENING_KEYS, MENUS, POINTER_KEYS, SEPARATOR, SPECS, plain
 from mimi_gui.ui.panels import KINDS
 
 
@@ -61,6 +61,7 @@ def keys_page(key_color: str, faint_color: str) -> str:
         ]
     tables["Panels"] = [(native((kind.shortcut,)), kind.title) for kind in KINDS if kind.shortcut]
     tables["Pointer, over the views"] = list(POINTER_KEYS)
+    tables["In a listening test"] = list(LISTENING_KEYS)
     blocks: dict[str, str] = {}
     for title, rows in tables.items():
         lines = "".join(

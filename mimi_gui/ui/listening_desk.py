@@ -65,6 +65,7 @@ class ListeningDesk(QObject):
     """
 
     noticed = Signal(object)  # Notice
+    opening = Signal()  # whatever else makes sound may end now
 
     def __init__(
         self,
@@ -112,6 +113,7 @@ class ListeningDesk(QObject):
         from mimi_gui.ui.listening_window import ListeningWindow
 
         folder = self._settings.value.listening_folder
+        self.opening.emit()
         player = self._player = self._transport.lend()
         self.window = ListeningWindow(
             str(kind), self._session, self._transport, player, self._settings, self._codec, self._files,

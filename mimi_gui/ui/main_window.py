@@ -128,6 +128,7 @@ class MainWindow(QMainWindow):
         self.panels.action_requested.connect(commands.perform)
         self.panels.editing.changed.connect(self._edited)
         self.listening.noticed.connect(self._notice)
+        self.listening.opening.connect(self.sound_pages.leave)  # live sound ends with its page
         for source in (session, transport, self.keeper, self.sound_pages):
             source.noticed.connect(self._notice)
             source.settled.connect(self.banners.settle)

@@ -156,7 +156,7 @@ class ResultPage(QWidget):
         self.log.setAccessibleName("Log")
         self.log.hide()
         self.plot: IntervalPlot | None = None
-        card = QFrame()
+        card = self._card = QFrame()
         card.setObjectName("card")
         inside = QVBoxLayout(card)
         inside.setContentsMargins(26, 22, 26, 20)
@@ -172,8 +172,9 @@ class ResultPage(QWidget):
         inside.addWidget(self.compared)
         inside.addWidget(self.where)
         self.copy = self._button("Copy result", "Copy the result as text (key: Ctrl+C)", self.copy_result)
-        self.show_log = self._button("Show log", "Read the log back, verify it, and show every trial",
-                                     self.log_requested.emit)
+        self.show_log = self._button(
+            "Show log", "Read the log back, verify it, and show every trial; or the result again", self._toggle_log
+        )
         self.open_folder = self._button("Open the folder", "Show the log in the file manager", self._open_folder)
         self.again = self._button("Another test", "Back to the setup", self.again_requested.emit)
         self.close_button = self._button("Close", "Back to the window (key: Esc)", self.close_requested.emit)
@@ -210,11 +211,22 @@ class ResultPage(QWidget):
         self.where.setText(error or (f"Log: {path}" if path is not None else ""))
         self.where.setVisible(bool(self.where.text()))
 
+    def _toggle_log(self) -> None:
+        if self.log.isVisible():
+            self._show_log(False)
+        else:
+            self.log_requested.emit()
+
     def show_lines(self, read: LogRead) -> None:
         """The log as it stands on the disk, and whether it verifies."""
         self.log.setPlainText("\n".join(read.lines))
-        self.log.show()
+        self._show_log(True)
         self.log.setFocus()
+
+    def _show_log(self, on: bool) -> None:
+        self.log.setVisible(on)
+        self._card.setVisible(not on)
+        self.show_log.setText("Show result" if on else "Show log")
 
     def result_text(self) -> str:
         """What "copy" puts on the clipboard."""

@@ -81,6 +81,11 @@ class StimulusPlayer:
         return self._player.is_open and self._player.sample_rate == self._clips[0].sample_rate
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether the sound came back at another rate, which these clips cannot be played at."""
+        return self._player.is_open and not self.is_there
+
+    @property
     def share(self) -> float:
         """Where in the loop the sound is, 0..1."""
         duration_s = self._clips[0].duration_s

@@ -74,7 +74,7 @@ class TrialPage(QWidget):
         self._clock = clock
         self._heard = ""  # the button pressed last
         self._paused_at: float | None = None
-        self._is_lost = False
+        self._is_lost = self._told_elsewhere = False
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.count = QLabel()
         font = QFont(self.count.font())
@@ -253,8 +253,13 @@ class TrialPage(QWidget):
                 self.lose(_LOST, 0)
                 self.tell("The sound device is gone. This trial does not count and is repeated once it is back.",
                           "warning")
+                self._told_elsewhere = False
             else:
                 self.tell("The sound is back. The trial begins anew.")
+        if lost and not self._told_elsewhere and self.sound.is_elsewhere:
+            self._told_elsewhere = True
+            self.tell("The sound is back at another sample rate, so this test cannot go on: stop, and begin anew.",
+                      "warning")
         gaps = self.sound.take_gaps()
         if gaps:
             self.sound.pause()
