@@ -92,7 +92,6 @@ class CodebooksControl(QWidget):
         self._cost.setProperty("dim", True)
         self._cost.setAccessibleName("Bitrate")
         self._cost.setFont(figures_font(self.font()))
-        self._cost.setMinimumWidth(self._cost.fontMetrics().horizontalAdvance("4.40 kbit/s · 400 tokens/s"))
         tip = (
             "How many of the token rows are decoded (keys: Alt+Up and Alt+Down, or 1 to 6 for 1, 2, 4, 8, 16, 32).\n"
             "The first row is semantic, the others refine the sound step by step; nothing is encoded again."
@@ -108,7 +107,17 @@ class CodebooksControl(QWidget):
         self.setFocusProxy(self._spin)
         self._slider.valueChanged.connect(self._chosen)
         self._spin.valueChanged.connect(self._chosen)
+        self._is_compact = True
+        self.set_compact(False)
         self.set_value(32)
+
+    def set_compact(self, on: bool) -> None:
+        """Say kbit/s only, where there is little room."""
+        if on != self._is_compact:
+            self._is_compact = on
+            widest = "4.40 kbit/s" if on else "4.40 kbit/s · 400 tokens/s"
+            self._cost.setMinimumWidth(self._cost.fontMetrics().horizontalAdvance(widest))
+            self._show_cost()
 
     @property
     def value(self) -> int:
@@ -152,4 +161,5 @@ class CodebooksControl(QWidget):
             self._cost.setText("")
             return
         tokens = self.value * self._info.frame_rate
-        self._cost.setText(f"{self._info.bitrate_kbps(self.value):.2f} kbit/s · {tokens:g} tokens/s")
+        cost = f"{self._info.bitrate_kbps(self.value):.2f} kbit/s"
+        self._cost.setText(cost if self._is_compact else f"{cost} · {tokens:g} tokens/s")

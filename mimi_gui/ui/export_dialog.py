@@ -189,7 +189,7 @@ class ExportDialog(QDialog):
         size.addStretch(1)
         form = QFormLayout()
         rows: tuple[tuple[str, QWidget | QHBoxLayout], ...] = (
-            ("&View", self.what), ("&Format", self.format), ("&Size", size), ("&Resolution", self.dpi),
+            ("&View", self.what), ("&Format", self.format), ("Size", size), ("&Resolution", self.dpi),
             ("Te&xt size", self.scale), ("&Theme", self.theme), ("With", self.axes),
         )  # fmt: skip
         for words, widget in rows:

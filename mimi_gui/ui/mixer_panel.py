@@ -50,7 +50,7 @@ class _Meter(QWidget):
         self.share: float | None = None
         self.audible = True
         self.semantic = False
-        self.setMinimumHeight(34)
+        self.setMinimumHeight(22)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -92,7 +92,7 @@ class _Strip(QWidget):
         self.set_effect(None, 0.0)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(3, 0, 3, 0)
-        layout.setSpacing(3)
+        layout.setSpacing(2)
         for widget in (self.meter, self.value, self.solo, self.mute, self.number):
             layout.addWidget(widget)
         layout.setStretch(0, 1)
@@ -116,7 +116,7 @@ class _Strip(QWidget):
         button.setProperty("desk", letter)
         button.setToolTip(tip)
         button.setAccessibleName(tip)
-        button.setFixedSize(28, 24)
+        button.setFixedSize(28, 21)
         button.toggled.connect(self.changed)
         return button
 
@@ -148,10 +148,9 @@ class MixerPanel(QWidget):
         self._row.setContentsMargins(0, 0, 0, 0)
         self._row.setSpacing(0)
         self._row.addStretch(1)
-        area = QScrollArea()
+        area = self._area = QScrollArea()
         area.setWidgetResizable(True)
         area.setWidget(self._desk)
-        area.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._words = QLabel()
         self._words.setProperty("dim", True)
         self._words.setTextFormat(Qt.TextFormat.PlainText)
@@ -182,8 +181,8 @@ class MixerPanel(QWidget):
         foot.addWidget(reset)
         foot.addWidget(pin)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(12, 10, 12, 10)
-        layout.setSpacing(8)
+        layout.setContentsMargins(12, 6, 12, 6)
+        layout.setSpacing(5)
         layout.addWidget(self._role)
         layout.addWidget(area, 1)
         layout.addLayout(foot)
@@ -208,6 +207,9 @@ class MixerPanel(QWidget):
             if num_semantic == 1 and num_codebooks > 1
             else ""
         )
+        if self._strips:  # a desk without its numbers would be cut, with a bar for 10 pixels
+            bar = self._area.horizontalScrollBar().sizeHint().height()
+            self._area.setMinimumHeight(self._strips[0].minimumSizeHint().height() + bar + 2)
         self._set(set(), set())
 
     @property

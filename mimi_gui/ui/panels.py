@@ -29,6 +29,7 @@ from mimi_gui.ui.transport import Transport
 from mimi_gui.ui.worker import Desk, Job, WorkerThread
 from mimi_gui.ui.workspace import Workspace
 
+_WALL_PX, _LEAST_PX = 900, 340  # what the views should have beside docks, and what a dock should
 _LEFT, _RIGHT, _BOTTOM = (
     Qt.DockWidgetArea.LeftDockWidgetArea,
     Qt.DockWidgetArea.RightDockWidgetArea,
@@ -70,6 +71,7 @@ KINDS = (
          ("analysis.probe",)),
     Kind("spectrogram", "Spectrogram Settings", "Ctrl+5", _RIGHT, "Compare", "Window, scale, colours of the"
          " spectrograms", ("analysis.spectrogram",)),
+    Kind("corpus", "Corpus", "Ctrl+Alt+C", _LEFT, "Files", "The recordings of a corpus, its figures, what stands out"),
 )  # fmt: skip
 
 
@@ -136,6 +138,7 @@ class Panels(QObject):
         self.marks.noticed.connect(self.noticed)
         self.editing.noticed.connect(self.noticed)
         self.marks.more_requested.connect(self._show_tokens)
+        session.corpus_changed.connect(self._corpus_changed)
         measuring.finished.connect(self._imported)
 
     def _shell(self, kind: Kind) -> QDockWidget:
@@ -153,6 +156,11 @@ class Panels(QObject):
         """Bring the dock ``key`` to the front."""
         self.docks[key].show()
         self.docks[key].raise_()
+
+    @Slot()
+    def _corpus_changed(self) -> None:
+        if self.context.session.corpus is not None:
+            self.show("corpus")
 
     @Slot()
     def _show_tokens(self) -> None:
@@ -190,6 +198,14 @@ class Panels(QObject):
         if key is not None:
             widget = self.widgets[key] = import_module(f"mimi_gui.ui.{key}_panel").build(self.context)
             self.docks[key].setWidget(widget)
+            self._leave_room(self.docks[key])
+
+    def _leave_room(self, dock: QDockWidget) -> None:
+        """A panel that asks for much must not press the views into a corner of a small window."""
+        window, beside = self._window, (_LEFT, _RIGHT)
+        is_beside = window.dockWidgetArea(dock) in beside and not dock.isFloating() and dock.isVisible()
+        if is_beside and window.width() - dock.width() < _WALL_PX:
+            window.resizeDocks([dock], [max(window.width() - _WALL_PX, _LEAST_PX)], Qt.Orientation.Horizontal)
 
     def set_theme(self, theme: Theme) -> None:
         """Dress in another theme."""

@@ -40,7 +40,7 @@ class ProbeChart(QWidget):
         self.theme = theme
         self._results: tuple[Steadiness, ...] = ()
         self._num_semantic = 1
-        self.setMinimumSize(320, 240)
+        self.setMinimumSize(300, 200)
         self.setMouseTracking(True)
         self.setAccessibleName("Share of tokens that stay the same")
         self.setToolTip("How many tokens stay the same when the recording is disturbed; point at a cell to read it")

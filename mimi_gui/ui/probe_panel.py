@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from mimi_gui.ui.analysis_jobs import SaveText
 from mimi_gui.ui.probe_chart import ProbeChart
@@ -67,7 +76,7 @@ class ProbePanel(QWidget):
         for widget in (self._button, self._copy, self._save):
             top.addWidget(widget)
         top.addStretch(1)
-        layout = QVBoxLayout(self)
+        layout = QVBoxLayout()
         layout.setContentsMargins(12, 12, 12, 12)
         layout.setSpacing(8)
         layout.addLayout(top)
@@ -75,6 +84,16 @@ class ProbePanel(QWidget):
         layout.addWidget(self.chart, 1)
         layout.addWidget(self._words)
         layout.addWidget(meaning)
+        inner = QWidget()
+        inner.setLayout(layout)
+        area = QScrollArea()  # words and chart need more height than a small window has beside the mixer
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(inner)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(area)
         self.chart.pointed.connect(self._point)
         self.set_results(())
 

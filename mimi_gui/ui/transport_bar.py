@@ -18,6 +18,7 @@ from PySide6.QtGui import (
     QPainter,
     QPaintEvent,
     QPen,
+    QResizeEvent,
 )
 from PySide6.QtWidgets import (
     QHBoxLayout,
@@ -68,7 +69,7 @@ class ABSwitch(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
         self.setFixedHeight(46)
-        self.setMinimumWidth(300)
+        self.setMinimumWidth(236)
         self.setMaximumWidth(520)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip(
@@ -127,7 +128,7 @@ class ABSwitch(QWidget):
 
     def _half(self, side: str) -> QRectF:
         whole = QRectF(self.rect()).adjusted(4, 4, -4, -4)
-        small = min(max(0.22 * whole.width(), 72.0), 100.0)
+        small = min(max(0.22 * whole.width(), 90.0), 100.0) if whole.width() >= 320 else 56.0
         half = (whole.width() - small - 6) / 2
         left = {"A": whole.left(), "B": whole.left() + half + 3}.get(side, whole.right() - small)
         return QRectF(left, whole.top(), small if side == "D" else half, whole.height())
@@ -152,8 +153,12 @@ class ABSwitch(QWidget):
         painter.setFont(large)
         painter.setPen(ink if heard else color if ready else theme.color("text_faint"))
         indent = 11 if side != "D" else 7
-        letter = QRectF(rect.left() + indent, rect.top(), 22, rect.height())
-        painter.drawText(letter, Qt.AlignmentFlag.AlignVCenter, side)
+        is_alone = rect.width() < (80 if side == "D" else 100)  # no room for words: the letter, and the tooltip
+        letter = QRectF(rect) if is_alone else QRectF(rect.left() + indent, rect.top(), 22, rect.height())
+        middle = Qt.AlignmentFlag.AlignHCenter if is_alone else Qt.AlignmentFlag.AlignLeft
+        painter.drawText(letter, Qt.AlignmentFlag.AlignVCenter | middle, side)
+        if is_alone:
+            return
         name, facts = self._labels[side]
         area = QRectF(rect.left() + 25 + indent, rect.top() + 2, rect.width() - 28 - indent, rect.height() - 4)
         bold = QFont(self.font())
@@ -285,6 +290,7 @@ class TransportBar(QWidget):
         self.set_match(True, None)
         self.set_devices([], None)
         self.set_enabled_sides(False, False)
+        self.setMinimumWidth(640)  # not the layout's own: it leaves words away, see resizeEvent
 
     def _lay_out(self) -> None:
         times = QHBoxLayout()
@@ -304,7 +310,7 @@ class TransportBar(QWidget):
         layout.addLayout(times)
         layout.addSpacing(10)
         layout.addStretch(1)
-        layout.addWidget(self.switch, 8)
+        layout.addWidget(self.switch, 80)
         layout.addWidget(self._match)
         layout.addStretch(1)
         layout.addSpacing(6)
@@ -324,6 +330,16 @@ class TransportBar(QWidget):
         return button
 
     # --- state ------------------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Beside open docks there is less room: leave words away before anything is cut."""
+        width = self.width()
+        self._total.setVisible(width >= 1150)
+        words = Qt.ToolButtonStyle.ToolButtonTextBesideIcon if width >= 1100 else Qt.ToolButtonStyle.ToolButtonIconOnly
+        self._match.setToolButtonStyle(words)
+        self._device.setFixedWidth(150 if width >= 1000 else 100)
+        self._volume.setFixedWidth(92 if width >= 960 else 56)
+        self._show_device()
 
     def set_playing(self, playing: bool) -> None:
         """Show pause while playing."""
@@ -412,9 +428,13 @@ class TransportBar(QWidget):
         self._menu.addSeparator()
         self._menu.addAction("Look for devices again").triggered.connect(self.rescan_requested)
         group.triggered.connect(self._device_chosen)
-        metrics = self._device.fontMetrics()
-        self._device.setText(metrics.elidedText(shown, Qt.TextElideMode.ElideRight, 122))
         self._device.setAccessibleDescription(shown)
+        self._show_device()
+
+    def _show_device(self) -> None:
+        metrics, shown = self._device.fontMetrics(), self._device.accessibleDescription()
+        room = self._device.maximumWidth() - 28
+        self._device.setText(metrics.elidedText(shown, Qt.TextElideMode.ElideRight, room))
 
     def set_health(self, latency_s: float | None, underruns: int) -> None:
         """Show the output's latency (None without a device) and how often it ran dry."""

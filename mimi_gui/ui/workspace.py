@@ -6,7 +6,7 @@ GUI thread only. Nothing is decided here: facts go to the views, wishes to the s
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
-from PySide6.QtGui import QFont, QKeyEvent
+from PySide6.QtGui import QFont, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSpinBox, QVBoxLayout, QWidget
 
 from mimi_gui.audio import AudioInfo
@@ -88,6 +88,7 @@ class Workspace(QWidget):
         words.addWidget(self._facts)
         header = QWidget()
         header.setProperty("bar", True)
+        header.setMinimumWidth(680)  # not the layout's own: see resizeEvent
         header.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         row = QHBoxLayout(header)
         row.setContentsMargins(14, 7, 12, 7)
@@ -140,6 +141,10 @@ class Workspace(QWidget):
         self.codebooks.value_changed.connect(session.set_num_codebooks)
         self._devices_changed(())
         self._transport_changed()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Beside open docks there is less room."""
+        self.codebooks.set_compact(self.width() < 1000)
 
     # Facts
 
