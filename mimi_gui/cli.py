@@ -40,6 +40,9 @@ NumCodebooks = Annotated[
     int | None, typer.Option("--num-codebooks", "-k", min=1, help="The first so many (default: all).")
 ]
 FixSsl = Annotated[bool, typer.Option("--fix-ssl", help="Trust the operating system's certificates.")]
+Precision = Annotated[
+    str, typer.Option("--precision", help="exact, or fast: some tokens change; how many is measured, told and kept.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", "-f", help="Replace a file that is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
@@ -132,6 +135,7 @@ def encode(
     device: Device = "auto",
     streaming: Streaming = False,
     num_codebooks: NumCodebooks = None,
+    precision: Precision = "exact",
     overwrite: Overwrite = False,
     fix_ssl: FixSsl = False,
     quiet: Quiet = False,
@@ -142,7 +146,8 @@ def encode(
     from mimi_gui.terminal import Display, prepare_process, say
 
     tokens = tokens or recording.with_suffix(".npz")
-    _check_target(tokens, overwrite)  # these two fail before torch takes its seconds to load
+    _check_precision(precision)
+    _check_target(tokens, overwrite)  # these fail before torch takes its seconds to load
     audio_info(recording)
     with Display(f"Encoding {recording.name}", quiet=quiet) as display:
         prepare_process(display, model, fix_ssl)
@@ -153,6 +158,7 @@ def encode(
             device,
             streaming,
             num_codebooks,
+            precision=precision,
             overwrite=overwrite,
             progress=display.frames,
             load_progress=display.download,
@@ -174,6 +180,7 @@ def decode(
     device: Device = "auto",
     streaming: Streaming = False,
     num_codebooks: NumCodebooks = None,
+    precision: Precision = "exact",
     subtype: Annotated[str | None, typer.Option("--subtype", help="PCM_16, PCM_24, FLOAT ...")] = None,
     overwrite: Overwrite = False,
     force: Annotated[
@@ -189,7 +196,8 @@ def decode(
     from mimi_gui.terminal import Display, prepare_process, say
 
     recording = recording or tokens.with_suffix(".wav")
-    _check_target(recording, overwrite)  # these three fail before torch takes its seconds to load
+    _check_precision(precision)
+    _check_target(recording, overwrite)  # these fail before torch takes its seconds to load
     check_format(recording, subtype)
     named = load_codes(tokens).info.model_name
     with Display(f"Decoding {tokens.name}", quiet=quiet) as display:
@@ -201,6 +209,7 @@ def decode(
             device,
             streaming,
             num_codebooks,
+            precision=precision,
             subtype=subtype,
             overwrite=overwrite,
             allow_mismatch=force,
@@ -253,6 +262,11 @@ def bench(
         print(json.dumps(result, indent=2))
     else:
         print_table(result)
+
+
+def _check_precision(precision: str) -> None:
+    if precision not in ("exact", "fast"):
+        raise MimiGuiError(f"The precision is {precision}, expected exact or fast.")
 
 
 def _check_target(path: Path, overwrite: bool) -> None:

@@ -16,6 +16,7 @@ from mimi_gui.audio import AudioWriter, check_format
 from mimi_gui.codes import CodecInfo, Codes, load_codes
 from mimi_gui.encoder import DEFAULT_MODEL, named
 from mimi_gui.errors import Cancelled, CodesMismatch, ModelUnavailable
+from mimi_gui.precision import sound_changed
 from mimi_gui.target import check_target
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def decode_tokens(
     streaming: bool = False,
     num_codebooks: int | None = None,
     *,
+    precision: str = "exact",
     subtype: str | None = None,
     overwrite: bool = False,
     allow_mismatch: bool = False,
@@ -71,8 +73,10 @@ def decode_tokens(
         output_path: wav (16 bit), flac, ogg ... by suffix.
         model_name: None = the checkpoint that the file names, ``kyutai/mimi`` where it names none.
         device: ``cpu``, ``cuda``, ``mps``; None = the best there is.
-        streaming: decode and write block by block, in memory that does not grow; the same audio.
+        streaming: kept for callers; it is always decoded and written block by block, in memory that does not grow.
         num_codebooks: only the first so many sound; None for all in the file.
+        precision: ``exact`` or ``fast``, of the codec that is loaded here. With fast, a warning says how far the
+            sound of the first seconds is from exact.
         subtype: libsndfile's name, such as ``PCM_24`` or ``FLOAT``.
         overwrite: replace a file that is there.
         allow_mismatch: decode with another checkpoint than the one that made the tokens; it will sound wrong.
@@ -100,16 +104,17 @@ def decode_tokens(
         codes = codes.first(num_codebooks)
     with ExitStack() as stack:
         if codec is None:
-            codec = open_codec_for(codes, model_name, device, progress=load_progress, cancel=cancel)
+            codec = open_codec_for(
+                codes, model_name, device, precision=precision, progress=load_progress, cancel=cancel
+            )
             stack.callback(codec.close)
         codes, warnings = belonging(codes, codec, Path(tokens_path), allow_mismatch)
         with AudioWriter(
             output_path, codec.info.sample_rate, subtype=subtype, overwrite=overwrite, comment=comment
         ) as writer:
-            if streaming:
-                _decode_in_blocks(codec, codes, writer, progress, cancel)
-            else:
-                writer.write(codec.decode(codes, progress=progress, cancel=cancel))
+            _decode_in_blocks(codec, codes, writer, progress, cancel)
+        if changed := sound_changed(codec, codes.array):
+            warnings = (*warnings, changed)
         return Decoded(
             Path(output_path),
             codes.num_codebooks,
@@ -142,6 +147,7 @@ def open_codec_for(
     model_name: str | None,
     device: str | None,
     *,
+    precision: str = "exact",
     progress: Callable[[int, int], None] | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> MimiCodec:
@@ -154,7 +160,7 @@ def open_codec_for(
 
     name = named(model_name) if model_name else codes.info.model_name or DEFAULT_MODEL
     try:
-        return MimiCodec.from_pretrained(name, device, progress=progress, cancel=cancel)
+        return MimiCodec.from_pretrained(name, device, precision=precision, progress=progress, cancel=cancel)
     except ModelUnavailable as error:
         if model_name or not codes.info.model_name:
             raise

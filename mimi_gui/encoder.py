@@ -18,12 +18,14 @@ import numpy as np
 from mimi_gui.audio import AudioInfo, AudioReader, Level, audio_info, load_audio
 from mimi_gui.codes import CodecInfo, Codes, CodesWriter, save_codes
 from mimi_gui.errors import AudioFileError, Cancelled, CodesMismatch
+from mimi_gui.precision import tokens_changed
 from mimi_gui.target import check_target
 
 if TYPE_CHECKING:
     from mimi_gui.codec import MimiCodec
 
 DEFAULT_MODEL = "kyutai/mimi"
+_LONG_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def encode_audio(
     num_codebooks: int | None = None,
     *,
     channel: int | None = None,
+    precision: str = "exact",
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
     load_progress: Callable[[int, int], None] | None = None,
@@ -74,9 +77,12 @@ def encode_audio(
     Args:
         model_name: a hub id, a folder, Kyutai's single ``.safetensors`` file, or ``mimi-tiny``.
         device: ``cpu``, ``cuda``, ``mps``; None = the best there is.
-        streaming: read, encode and write block by block, in memory that does not grow; the same tokens.
+        streaming: read, encode and write block by block, in memory that does not grow; the same tokens. Always so
+            beyond ten minutes.
         num_codebooks: K, None for all the checkpoint has.
         channel: encode this channel only, None for the mean of all.
+        precision: ``exact`` or ``fast``, of the codec that is loaded here. With fast, the first seconds are encoded
+            once more with exact: the share of tokens changed is a warning, and in the file.
         overwrite: replace a file that is there.
         progress: called with (frames done, frames expected).
         load_progress: called with (bytes done, bytes in all) while the checkpoint is downloaded.
@@ -96,12 +102,15 @@ def encode_audio(
         if codec is None:
             from mimi_gui.codec import MimiCodec
 
-            codec = MimiCodec.from_pretrained(named(model_name), device, progress=load_progress, cancel=cancel)
+            codec = MimiCodec.from_pretrained(
+                named(model_name), device, precision=precision, progress=load_progress, cancel=cancel
+            )
             stack.callback(codec.close)
         most = codec.info.num_codebooks
         if num_codebooks is not None and not 1 <= num_codebooks <= most:
             raise CodesMismatch(f"{num_codebooks} codebooks were asked for, {codec.checkpoint.label} has 1 to {most}.")
-        encode = _encode_in_blocks if streaming else _encode_at_once
+        long = source.duration_s > _LONG_S or source.duration_s < 0  # less than 0: not known
+        encode = _encode_in_blocks if streaming or long else _encode_at_once
         target, num_codebooks = Path(output_path), num_codebooks or most
         return encode(codec, source, channel, target, num_codebooks, overwrite, progress, cancel)
 
@@ -119,8 +128,12 @@ def _encode_at_once(
     wave = load_audio(source.path, codec.info.sample_rate, channel=channel, cancel=cancel)
     codes = codec.encode(wave.samples, num_codebooks=num_codebooks, progress=progress, cancel=cancel)
     codes = with_source(codes, wave.samples, source, channel)
+    warnings = wave.warnings
+    if changed := tokens_changed(codec, wave.samples, num_codebooks):
+        codes = replace(codes, metadata={**codes.metadata, "tokens_changed": changed.as_dict()})
+        warnings = (*warnings, changed.sentence())
     save_codes(target, codes, overwrite=overwrite)
-    return Encoded(target, num_codebooks, codes.num_frames, codes.num_samples, codes.info, wave.warnings)
+    return Encoded(target, num_codebooks, codes.num_frames, codes.num_samples, codes.info, warnings)
 
 
 def _encode_in_blocks(
@@ -139,10 +152,13 @@ def _encode_in_blocks(
         CodesWriter(target, num_codebooks, codec.info, metadata=codec.metadata(), overwrite=overwrite) as writer,
     ):
         expected, level = codec.info.num_frames(reader.expected_samples), Level()
+        changed = None
         # The pieces that encode() takes: the same arithmetic, so the same tokens to the last tie.
         for piece in regroup(reader, codec.chunk_frames * codec.info.frame_size):
             if cancel is not None and cancel():
                 raise Cancelled
+            if not stream.num_samples:
+                changed = tokens_changed(codec, piece, num_codebooks)
             level.add(piece)
             writer.append(stream.push(piece))
             if progress is not None:
@@ -151,8 +167,9 @@ def _encode_in_blocks(
         if progress is not None:
             progress(stream.num_frames, stream.num_frames)
         described = describe_source(source, channel)
-        writer.finish(stream.num_samples, streaming=True, source=described, level=level.as_dict())
-        warnings = tuple(reader.warnings)
+        facts = {"tokens_changed": changed.as_dict()} if changed else {}
+        writer.finish(stream.num_samples, streaming=True, source=described, level=level.as_dict(), **facts)
+        warnings = (*reader.warnings, *([changed.sentence()] if changed else []))
         return Encoded(target, num_codebooks, writer.num_frames, stream.num_samples, codec.info, warnings)
 
 

@@ -29,14 +29,19 @@ class Engine:
     memory twice. The model is of no use afterwards.
     """
 
-    def __init__(self, model: Any, info: CodecInfo, fill: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, model: Any, info: CodecInfo, fill: Callable[[str], None] | None = None, *, precision: str = "exact"
+    ) -> None:
         """
         Args:
             model: a MimiModel on the device.
             fill: called with a part's name (``weights.PARTS``) before it is taken over; None: the model is whole.
+            precision: ``exact`` is float32 throughout. ``fast`` has bfloat16 products on the CPU and TF32 on CUDA; the
+                quantizer, the attention and all sums along the transformer stay float32.
         """
-        self.info = info
+        self.info, self.precision = info, precision
         self.device = next(model.parameters()).device
+        self._dtype = torch.bfloat16 if precision == "fast" and self.device.type == "cpu" else torch.float32
         self._model, self._fill = model, fill or (lambda _part: None)
         self._lock = threading.RLock()
         self._encoder: _Encoder | None = None
@@ -62,7 +67,7 @@ class Engine:
             int64 codes ``[B, K, n]`` and the new state. ``state`` itself is left as it was.
         """
         encoder = self._encoding()
-        with exact_arithmetic(self.device):
+        with arithmetic(self.device, self.precision):
             return encoder.run(samples, state, num_codebooks)
 
     def decode(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
@@ -77,7 +82,7 @@ class Engine:
             float32 samples ``[B, n * frame_size]`` and the new state. ``state`` itself is left as it was.
         """
         decoder = self._decoding()
-        with exact_arithmetic(self.device):
+        with arithmetic(self.device, self.precision):
             return decoder.run(codes, state, codebooks)
 
     def centroids(self, level: int) -> Tensor:
@@ -89,14 +94,14 @@ class Engine:
             with self._lock:  # a thread that comes second waits, and finds it done
                 if self._encoder is None:
                     self._quantizing().prepare_search()
-                    self._encoder = _Encoder(self._model, self._fill, self._quantizing(), self.info)
+                    self._encoder = _Encoder(self._model, self._fill, self._quantizing(), self.info, self._dtype)
         return self._encoder
 
     def _decoding(self) -> _Decoder:
         if self._decoder is None:
             with self._lock:
                 if self._decoder is None:
-                    self._decoder = _Decoder(self._model, self._fill, self._quantizing(), self.info)
+                    self._decoder = _Decoder(self._model, self._fill, self._quantizing(), self.info, self._dtype)
         return self._decoder
 
     def _quantizing(self) -> _Quantizer:
@@ -147,17 +152,19 @@ class _Quantizer:
 
 
 class _Encoder:
-    def __init__(self, model: Any, fill: Callable[[str], None], quantizer: _Quantizer, info: CodecInfo) -> None:
+    def __init__(
+        self, model: Any, fill: Callable[[str], None], quantizer: _Quantizer, info: CodecInfo, dtype: torch.dtype
+    ) -> None:
         parts = model_parts(model)
         self._quantizer = quantizer
         fill("encoder")
-        operators = _operators(parts["encoder"].layers)
+        operators = _operators(parts["encoder"].layers, dtype)
         large = (i for i, operator in enumerate(operators) if operator.num_weights > _SMALL_WEIGHTS)
         split = next(large, len(operators))
         self._fast, self._slow = operators[:split], operators[split:]
         self._frame_size = info.frame_size
         fill("encoder_transformer")
-        self._transformer = Transformer(parts["encoder_transformer"], model.config)
+        self._transformer = Transformer(parts["encoder_transformer"], model.config, dtype)
         fill("downsample")
         self._downsample = None if parts["downsample"] is None else _convolution(parts["downsample"], elu=False)
 
@@ -165,7 +172,7 @@ class _Encoder:
         fast, slow, transformer, down = state or (None, None, None, None)
         x, fast = _run_in_blocks(self._fast, samples[..., None], fast, self._frame_size)
         x, slow = _run(self._slow, x, slow)
-        x, transformer = self._transformer.run(x, transformer)
+        x, transformer = self._transformer.run(x.float(), transformer)
         if self._downsample is not None:
             x, down = self._downsample.run(x, down)
         codes = self._quantizer.encode(x, num_codebooks)
@@ -173,15 +180,17 @@ class _Encoder:
 
 
 class _Decoder:
-    def __init__(self, model: Any, fill: Callable[[str], None], quantizer: _Quantizer, info: CodecInfo) -> None:
+    def __init__(
+        self, model: Any, fill: Callable[[str], None], quantizer: _Quantizer, info: CodecInfo, dtype: torch.dtype
+    ) -> None:
         parts = model_parts(model)
         self._quantizer = quantizer
         fill("upsample")
         self._upsample = None if parts["upsample"] is None else _transposed(parts["upsample"], elu=False)
         fill("decoder_transformer")
-        self._transformer = Transformer(parts["decoder_transformer"], model.config)
+        self._transformer = Transformer(parts["decoder_transformer"], model.config, dtype)
         fill("decoder")
-        operators = _operators(parts["decoder"].layers)
+        operators = _operators(parts["decoder"].layers, dtype)
         large = [i for i, operator in enumerate(operators) if operator.num_weights > _SMALL_WEIGHTS]
         split = large[-1] + 1 if large else 0
         self._slow, self._fast = operators[:split], operators[split:]
@@ -201,16 +210,16 @@ _precision_lock = threading.Lock()
 
 
 @contextmanager
-def exact_arithmetic(device: torch.device) -> Iterator[None]:
-    """No gradients, and on CUDA no TF32 for as long as our own call runs: the flags are the whole process's, so they
-    are put back, and two threads of ours take turns."""
+def arithmetic(device: torch.device, precision: str = "exact") -> Iterator[None]:
+    """No gradients, and on CUDA TF32 or not while our own call runs: the flags are the whole process's, so they are put
+    back, and two threads of ours take turns."""
     if device.type != "cuda":
         with torch.inference_mode():
             yield
         return
     with _precision_lock:
         before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "fast"
         try:
             with torch.inference_mode():
                 yield
@@ -254,7 +263,7 @@ def _run_in_blocks(operators: list, x: Tensor, states: tuple | None, frame_rows:
     return torch.cat(parts, 1), states
 
 
-def _convolution(module: Any, *, elu: bool) -> Convolution:
+def _convolution(module: Any, *, elu: bool, dtype: torch.dtype = torch.float32) -> Convolution:
     conv = module.conv
     operator = Convolution(
         conv.weight,
@@ -264,19 +273,22 @@ def _convolution(module: Any, *, elu: bool) -> Convolution:
         groups=conv.groups,
         elu=elu,
         replicate=module.pad_mode == "replicate",
+        dtype=dtype,
     )
     conv.weight = None
     return operator
 
 
-def _transposed(module: Any, *, elu: bool) -> TransposedConvolution:
+def _transposed(module: Any, *, elu: bool, dtype: torch.dtype = torch.float32) -> TransposedConvolution:
     conv = module.conv
-    operator = TransposedConvolution(conv.weight, conv.bias, stride=conv.stride[0], groups=conv.groups, elu=elu)
+    operator = TransposedConvolution(
+        conv.weight, conv.bias, stride=conv.stride[0], groups=conv.groups, elu=elu, dtype=dtype
+    )
     conv.weight = None
     return operator
 
 
-def _operators(layers: Any) -> list:
+def _operators(layers: Any, dtype: torch.dtype) -> list:
     operators: list = []
     elu = False
     for layer in layers:
@@ -284,14 +296,13 @@ def _operators(layers: Any) -> list:
             elu = True
             continue
         if hasattr(layer, "block"):
-            shortcut = None if isinstance(layer.shortcut, torch.nn.Identity) else layer.shortcut
-            first, second = _convolution(layer.block[1], elu=True), _convolution(layer.block[3], elu=True)
-            operators.append(
-                ResidualBlock(first, second, None if shortcut is None else _convolution(shortcut, elu=False))
-            )
+            first, second = (_convolution(layer.block[i], elu=True, dtype=dtype) for i in (1, 3))
+            straight = isinstance(layer.shortcut, torch.nn.Identity)
+            shortcut = None if straight else _convolution(layer.shortcut, elu=False, dtype=dtype)
+            operators.append(ResidualBlock(first, second, shortcut))
         elif isinstance(layer.conv, torch.nn.ConvTranspose1d):
-            operators.append(_transposed(layer, elu=elu))
+            operators.append(_transposed(layer, elu=elu, dtype=dtype))
         else:
-            operators.append(_convolution(layer, elu=elu))
+            operators.append(_convolution(layer, elu=elu, dtype=dtype))
         elu = False
     return operators

@@ -18,14 +18,14 @@ from mimi_gui.kernels import Linear
 class TransformerLayer:
     """Weights of one layer, fused where the arithmetic stays the same."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         bias = None if attention.q_proj.bias is None else torch.cat([p.bias.detach() for p in projections])
-        self.qkv = Linear(torch.cat([p.weight.detach() for p in projections]), bias)
-        self.out = _scaled(attention.o_proj, layer.self_attn_layer_scale.scale)
-        self.up = Linear(mlp.fc1.weight, mlp.fc1.bias)
-        self.down = _scaled(mlp.fc2, layer.mlp_layer_scale.scale)
+        self.qkv = Linear(torch.cat([p.weight.detach() for p in projections]), bias, dtype)
+        self.out = _scaled(attention.o_proj, layer.self_attn_layer_scale.scale, dtype)
+        self.up = Linear(mlp.fc1.weight, mlp.fc1.bias, dtype)
+        self.down = _scaled(mlp.fc2, layer.mlp_layer_scale.scale, dtype)
         self.norm1 = _norm(layer.input_layernorm)
         self.norm2 = _norm(layer.post_attention_layernorm)
         self.activation: Callable[[Tensor], Tensor] = mlp.activation_fn
@@ -41,9 +41,10 @@ class TransformerLayer:
         return self.down.add_to(x, hidden)
 
 
-def _scaled(linear: Any, scale: Tensor) -> Linear:
+def _scaled(linear: Any, scale: Tensor, dtype: torch.dtype) -> Linear:
     scale = scale.detach()
-    return Linear(linear.weight.detach() * scale[:, None], None if linear.bias is None else linear.bias * scale)
+    bias = None if linear.bias is None else linear.bias * scale
+    return Linear(linear.weight.detach() * scale[:, None], bias, dtype)
 
 
 def _norm(module: Any) -> tuple:
@@ -56,8 +57,9 @@ class Transformer:
     State: ``(position, keys, values)``; keys and values are a tuple per layer, float32 ``[B, H, up to window - 1, D]``.
     """
 
-    def __init__(self, module: Any, config: Any) -> None:
-        self.layers = [TransformerLayer(layer) for layer in module.layers]
+    def __init__(self, module: Any, config: Any, dtype: torch.dtype = torch.float32) -> None:
+        """``dtype``: of the linear layers' products; all between them is float32."""
+        self.layers = [TransformerLayer(layer, dtype) for layer in module.layers]
         self.inverse_frequencies = module.rotary_emb.inv_freq.detach().float()
         self.rotary_scaling = float(module.rotary_emb.attention_scaling)
         self.num_heads, self.num_kv_heads = config.num_attention_heads, config.num_key_value_heads

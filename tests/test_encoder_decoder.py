@@ -253,7 +253,14 @@ def test_targets_are_checked_before_the_model_is_loaded(tmp_path: Path, speech: 
 def test_clipping_is_counted(tmp_path: Path, tiny_codec: MimiCodec, monkeypatch) -> None:
     soundfile.write(tmp_path / "a.wav", np.full(4000, 0.1), 24000)
     encode_audio(tmp_path / "a.wav", tmp_path / "a.npz", codec=tiny_codec)
-    monkeypatch.setattr(tiny_codec, "decode", lambda codes, **_: np.linspace(-2, 2, 4001, dtype=np.float32)[:-1])
+
+    class Loud:
+        num_frames = 3
+
+        def push(self, codes: np.ndarray) -> np.ndarray:
+            return np.linspace(-2, 2, 4001, dtype=np.float32)[:-1]
+
+    monkeypatch.setattr(tiny_codec, "stream_decoder", Loud)
     done = decode_tokens(tmp_path / "a.npz", tmp_path / "b.wav", codec=tiny_codec)
     assert done.num_clipped == 1999
 
