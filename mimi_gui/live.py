@@ -36,6 +36,7 @@ from mimi_gui.duplex import (
 )
 from mimi_gui.errors import PlaybackUnavailable
 from mimi_gui.kept_sound import KeptSound
+from mimi_gui.priority import hurried
 from mimi_gui.sound_child import OPEN_WAIT_S, SoundChild, sentence
 
 HINT = "Nothing is recorded"
@@ -150,18 +151,21 @@ class LiveLoop:
             raise PlaybackUnavailable("No microphone is open: choose one first.", hint=HINT)
         self._warm_up()
         passage = _Passage(self, rings, self._facts["sample_rate"])
-        while not cancel():
-            if not child.answers.empty():
-                answer = child.answers.get_nowait()
-                if "lost" in answer:
-                    self._error = sentence("lost", answer["lost"], "input")
-                    break
-            if not passage.step():
-                time.sleep(POLL_S)
-            elif on_frame is not None:
-                on_frame()
-            if self._num_kept >= self._kept.shape[1]:
-                break
+        with hurried():
+            while not (cancel() or self._has_lost(child) or self._num_kept >= self._kept.shape[1]):
+                if not passage.step():
+                    time.sleep(POLL_S)
+                elif on_frame is not None:
+                    on_frame()
+
+    def _has_lost(self, child: SoundChild) -> bool:
+        """Whether the devices are gone; says why."""
+        while not child.answers.empty():
+            answer = child.answers.get_nowait()
+            if "lost" in answer:
+                self._error = sentence("lost", answer["lost"].strip().splitlines()[-1], "live")
+                return True
+        return False
 
     def _warm_up(self) -> None:
         """Let the libraries choose their kernels on silence, in streams that are thrown away."""

@@ -192,6 +192,6 @@ def sentence(kind: str, detail: str, direction: str = "output") -> str:
     if kind == "refused":
         return f"The {direction} cannot be opened ({detail}): close what else uses it, or choose another one."
     if kind == "lost":
-        what = "sound" if direction == "output" else "recording"
+        what = {"output": "sound", "live": "live session"}.get(direction, "recording")
         return f"The {what} stopped ({detail}): connect the device and rescan, or choose another one."
     return f"The sound process did not start ({detail or 'no message'}): rescan, or start again."

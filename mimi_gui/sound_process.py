@@ -34,6 +34,7 @@ import numpy as np
 
 from mimi_gui.clip import Clip, SharedMemory
 from mimi_gui.mixer import Mixer, Plan
+from mimi_gui.priority import hurry
 from mimi_gui.sound_devices import (
     SoundError,
     WatchedStream,
@@ -255,17 +256,6 @@ class Player(WatchedStream):
         except BaseException:  # noqa: BLE001 - told by `trouble`; C code is the caller
             self.failure = traceback.format_exc()
             raise self._abort from None
-
-
-def hurry() -> None:
-    """Ask the system to run this process at once when it is due; threads started later inherit what it grants.
-
-    Linux grants realtime scheduling to root and often to the audio group, and limits its share of the CPU.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, 0, -11)
-    with contextlib.suppress(OSError, AttributeError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5))
 
 
 class Servant(Protocol):

@@ -24,7 +24,7 @@ FLOORS = [
     {"errors"},
     {"resources", "target"},
     {"codes", "audio"},
-    {"clip", "kept_sound", "takes", "sound_devices"},
+    {"clip", "kept_sound", "priority", "takes", "sound_devices"},
     {"mixer", "capture", "duplex"},
     {"sound_process"},
     {"sound_child"},

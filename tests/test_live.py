@@ -16,7 +16,7 @@ from mimi_gui.codes import CodecInfo
 from mimi_gui.duplex import DUPLEX_BYTES, PLAYED, STARVED, WRITTEN, Duplex, Rings, copy_in, copy_out
 from mimi_gui.errors import PlaybackUnavailable
 from mimi_gui.live import LiveFigures, LiveLoop
-from tests.sound_card import SoundCard
+from tests.sound_card import SoundCard, plugged_in
 from tests.test_sound_card import noise, wait_until
 
 RATE = 24000
@@ -158,6 +158,30 @@ def test_a_codec_that_is_too_slow_skips_whole_frames_and_says_so(sound_card: Sou
     assert figures.is_behind
     assert max(latencies[len(latencies) // 2 :]) < 0.9  # it does not grow
     assert 30 < figures.num_frames <= 51  # the rest waits for the codec
+
+
+@pytest.mark.sound
+def test_a_sound_card_that_goes_ends_it_and_what_was_heard_is_kept(
+    sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = SoundCard()
+    loop = LiveLoop(Echo(), longest_s=60)
+    try:
+        with plugged_in(card, monkeypatch):
+            loop.open()
+        thread = threading.Thread(target=loop.run, args=(lambda: False,))
+        thread.start()
+        wait_until(lambda: loop.figures.num_frames > 5)
+        card.kill()
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+        assert (loop.error or "").startswith("The live session stopped")
+        take = loop.take()
+        assert take is not None
+        assert take.codes.num_frames >= 5
+    finally:
+        loop.close()
+        card.close()
 
 
 @pytest.mark.sound
