@@ -54,7 +54,8 @@ class Desk:
         self.watch = DeviceWatch()
         self.num_looks = 0
         self.watch.look = self._look
-        self.keeper = OutputKeeper(self.transport, self.watch, self.settings)  # pyright: ignore[reportArgumentType]
+        self.now = 100.0
+        self.keeper = OutputKeeper(self.transport, self.watch, self.settings, clock=lambda: self.now)  # pyright: ignore[reportArgumentType]
         self.notices: list[Notice] = []
         self.keeper.noticed.connect(self.notices.append)
 
@@ -101,6 +102,17 @@ def test_a_lost_output_is_opened_again_when_it_is_back(desk: Desk) -> None:
     assert desk.transport.num_reopened == 1
     desk.transport.changed.emit()
     assert desk.notices[-1].text == "The sound is on AirPods now. Press Space to go on."
+
+
+def test_an_output_that_is_lost_again_at_once_is_left_alone(desk: Desk) -> None:
+    desk.see("Speakers", default="Speakers")
+    player = desk.transport.player
+    for reopened, seconds in ((1, 0.0), (1, 1.0), (2, 6.0)):
+        desk.now += seconds
+        player.is_open, player.error = False, "The sound stopped."
+        desk.transport.changed.emit()
+        desk.see("Speakers", default="Speakers")
+        assert desk.transport.num_reopened == reopened
 
 
 def test_silence_that_nobody_complained_about_stays(desk: Desk) -> None:

@@ -6,6 +6,9 @@ and says in one sentence what happened. GUI thread only.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from mimi_gui.sound_watch import SoundDevices
@@ -16,6 +19,7 @@ from mimi_gui.ui.transport import Transport
 
 HIGH_LATENCY_S = 0.1  # beyond, a switch is no longer felt with the key
 _STEADY_MS = 1500  # a latency that stays so long is the device's own
+_REST_S = 5.0  # between two attempts to open an output that was lost
 _TOPIC = "output"
 
 
@@ -31,13 +35,20 @@ class OutputKeeper(QObject):
     settled = Signal(object)
 
     def __init__(
-        self, transport: Transport, watch: DeviceWatch, settings: SettingsStore, parent: QObject | None = None
+        self,
+        transport: Transport,
+        watch: DeviceWatch,
+        settings: SettingsStore,
+        parent: QObject | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(parent)
         self._transport, self._watch, self._settings = transport, watch, settings
         self._was_open = False
         self._slow_told = ""
         self._is_reviving = False
+        self._clock = clock
+        self._revived_at = -_REST_S
         self._steady = QTimer(self)
         self._steady.setSingleShot(True)
         self._steady.setInterval(_STEADY_MS)
@@ -98,7 +109,10 @@ class OutputKeeper(QObject):
         if not transport.player.error:
             return
         names = [device.name for device in found.outputs]
+        if self._clock() - self._revived_at < _REST_S:
+            return  # it was opened just now and lost again: the person decides
         if chosen in names or (not chosen and names):
+            self._revived_at = self._clock()
             self._is_reviving = True
             transport.reopen()
         elif names:
