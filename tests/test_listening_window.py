@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -337,6 +338,41 @@ def test_a_log_is_shown_from_the_menu(house: House, tmp_path: Path, monkeypatch:
     dialog = house.window.findChildren(LogDialog)[0]
     assert "Verified" in dialog.text.toPlainText()
     dialog.close()
+
+
+def test_another_recording_joins_in(house: House, clip: Path, tmp_path: Path) -> None:
+    """The same clip from elsewhere, at another rate, 20 samples late and half as loud."""
+    samples, _ = soundfile.read(clip)
+    other = tmp_path / "other codec.wav"
+    late = np.concatenate([np.zeros(20), samples])[: len(samples)]
+    soundfile.write(other, 0.5 * soxr.resample(late, 24_000, 44_100), 44_100, subtype="FLOAT")
+    house.open(clip)
+    test = house.begin("abx")
+    before = test._prepared
+    test.setup.takes.add_files([other, other])
+    assert test.setup.takes.second.currentText() == "other codec.wav"
+    house.until(lambda: test._prepared is not None and test._prepared is not before)
+    assert test._prepared is not None
+    first, second = test._prepared.stimuli.all
+    assert (second.name, second.delay.lag_samples, second.is_corrected) == ("other codec.wav", 20, True)
+    assert "+20 samples at 24 kHz, taken out" in test.setup.delay.text()
+    assert first.gain_db == pytest.approx(-6.0, abs=0.2)
+    inside = slice(2000, -2000)
+    np.testing.assert_allclose(first.samples[inside, 0], second.samples[inside, 0], atol=0.02)
+    test.setup.set_kind("mushra")
+    assert "other codec.wav" in [source.title for source in test.setup.takes.sources()]
+    broken = tmp_path / "broken.wav"
+    broken.write_text("no sound")
+    test.setup.set_kind("abx")
+    test.setup.takes.add_files([broken])
+    house.until(lambda: "broken.wav" in test.setup.message.text())
+    assert test.run is None
+
+
+def test_x_is_drawn_by_secrets(house: House, clip: Path) -> None:
+    house.open(clip)
+    assert house.window.listening.draw is secrets.randbelow
+    assert house.begin("abx")._draw is secrets.randbelow
 
 
 def test_a_late_loop_costs_no_more_than_its_context(

@@ -12,6 +12,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -133,6 +134,7 @@ def _hash(previous: str, entry: Mapping[str, object]) -> str:
     return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
 
 
+@lru_cache(maxsize=1)
 def _versions() -> dict[str, str]:
     found = {"mimi-gui": mimi_gui.__version__, "python": platform.python_version(), "system": platform.platform()}
     for package in _PACKAGES:

@@ -181,7 +181,10 @@ def cut(signal: Signal, start_s: float, num_samples: int, sample_rate: int, shif
         columns = columns.mean(axis=1, dtype=np.float32)[:, None]
     rate = signal.sample_rate
     period = rate // math.gcd(rate, sample_rate)
-    shift = round(shift_s * rate)
+    # Where the shift is whole samples at the signal's own rate it is exact there; else at the card's, to half a one.
+    shift, late = round(shift_s * rate), 0
+    if abs(shift - shift_s * rate) > 1e-6:
+        shift, late = 0, round(shift_s * sample_rate)
     first = math.floor((start_s - _MARGIN_S) * rate / period) * period  # of this signal, before the shift
     last = math.ceil((start_s + num_samples / sample_rate + _MARGIN_S) * rate)
     piece = np.zeros((last - first, columns.shape[1]), np.float32)
@@ -191,7 +194,7 @@ def cut(signal: Signal, start_s: float, num_samples: int, sample_rate: int, shif
     if rate != sample_rate:
         piece = soxr.resample(piece, rate, sample_rate, quality="HQ")
     begin = round(start_s * sample_rate) - first // period * (sample_rate * period // rate)
-    return piece[begin : begin + num_samples]
+    return piece[begin + late : begin + late + num_samples]
 
 
 def _measured(

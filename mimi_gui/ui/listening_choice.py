@@ -1,16 +1,28 @@
 """The signals of a listening test: two for ABX and preference, levels for a staircase, many for MUSHRA.
 
-GUI thread only.
+Other recordings can join them, by a button or dropped here: the same clip through another codec, say. GUI thread only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QGridLayout, QLabel, QListWidget, QListWidgetItem, QWidget
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QGridLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QWidget,
+)
 
 from mimi_gui.analysis.ratings import MAX_TAKES
+from mimi_gui.ui.file_jobs import AUDIO_SUFFIXES
 from mimi_gui.ui.listening_jobs import Source
 
 _WIDER = ("The original file has a wider band or more channels than Mimi is given: what you hear may be that, and not"
@@ -57,10 +69,51 @@ class TakesChoice(QWidget):
         grid.addWidget(self.second, 1, 1)
         grid.addWidget(self.many_label, 2, 0, Qt.AlignmentFlag.AlignTop)
         grid.addWidget(self.many, 2, 1)
+        self.add = QPushButton("Add a recording …")
+        self.add.setAutoDefault(False)
+        self.add.setToolTip(
+            "Compare with another recording, e.g. the same clip through another codec; or drop it here.\n"
+            "It is played as it is; its delay against the reference is measured."
+        )
+        self.add.clicked.connect(self._ask_for_files)
         grid.addWidget(self.remark, 3, 1)
+        grid.addWidget(self.add, 4, 1, Qt.AlignmentFlag.AlignLeft)
+        self.setAcceptDrops(True)
         self.first.activated.connect(self._chosen)
         self.second.activated.connect(self._chosen)
         self.many.itemChanged.connect(self._mark_changed)
+
+    # More recordings
+
+    def _ask_for_files(self) -> None:
+        patterns = " ".join(f"*{suffix}" for suffix in sorted(AUDIO_SUFFIXES))
+        paths, _ = QFileDialog.getOpenFileNames(self, "Add recordings", "", f"Recordings ({patterns});;All files (*)")
+        self.add_files([Path(path) for path in paths])
+
+    def add_files(self, paths: Iterable[Path]) -> None:
+        """Let recordings join what can be compared; the last one is chosen."""
+        for path in paths:
+            if any(source.path == path for source in self._sources):
+                continue
+            title = path.name if path.name not in {source.title for source in self._sources} else str(path)
+            source = Source(title, None, 0, path=path)
+            self._sources += (source,)
+            for box in (self.first, self.second):
+                box.addItem(title)
+            self.second.setCurrentIndex(len(self._sources) - 1)
+            if self._kind == "mushra":
+                self._add_row(len(self._sources) - 1, source, on=len(self._marked()) < MAX_TAKES)
+            self._chosen()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if self.add.isVisible() and any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        event.acceptProposedAction()
+        self.add_files([Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()])
+
+    # What is chosen
 
     def _usual_take(self) -> int:
         """The reconstruction that is there already, else the second of the list."""
@@ -83,6 +136,7 @@ class TakesChoice(QWidget):
             widget.setVisible(not is_pair)
         if not is_pair:
             self._fill_many()
+        self.add.setVisible(kind != "staircase")
         self._show_remark()
 
     def _fill_many(self) -> None:
@@ -91,14 +145,20 @@ class TakesChoice(QWidget):
         rows = self._levels if self._kind == "staircase" else self._sources
         marked = 0
         for i, source in enumerate(rows):
-            item = QListWidgetItem(source.title)
-            item.setData(Qt.ItemDataRole.UserRole, i)
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            on = self._kind == "staircase" or (source.num_codebooks in _MUSHRA_COUNTS and marked < MAX_TAKES)
+            added = source.path is not None and not source.title.startswith("Original file")
+            on = self._kind == "staircase" or (
+                (source.num_codebooks in _MUSHRA_COUNTS or added) and marked < MAX_TAKES
+            )
             marked += on
-            item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
-            self.many.addItem(item)
+            self._add_row(i, source, on=on)
         self.many.blockSignals(False)
+
+    def _add_row(self, i: int, source: Source, *, on: bool) -> None:
+        item = QListWidgetItem(source.title)
+        item.setData(Qt.ItemDataRole.UserRole, i)
+        item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+        item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+        self.many.addItem(item)
 
     def _mark_changed(self) -> None:
         self._chosen()
@@ -108,7 +168,7 @@ class TakesChoice(QWidget):
         self.changed.emit()
 
     def _show_remark(self) -> None:
-        self.remark.setText(_WIDER if any(source.path is not None for source in self.sources()) else "")
+        self.remark.setText(_WIDER if any(source.is_wider for source in self.sources()) else "")
         self.remark.setVisible(bool(self.remark.text()))
 
     def _marked(self) -> list[Source]:

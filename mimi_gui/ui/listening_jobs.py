@@ -28,6 +28,7 @@ class Source:
         num_codebooks: what it is decoded from; 0 for an original.
         path: the file to read it from, untouched.
         offset: where in the recording ``samples`` begins, in samples.
+        is_wider: it holds more than Mimi is given: a wider band, or more channels.
         is_decoded: it is to be decoded with ``num_codebooks`` codebooks.
     """
 
@@ -37,6 +38,7 @@ class Source:
     num_codebooks: int = 0
     path: Path | None = None
     offset: int = 0
+    is_wider: bool = False
 
     @property
     def is_decoded(self) -> bool:

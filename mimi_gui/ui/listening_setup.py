@@ -156,14 +156,15 @@ class SetupPage(QWidget):
         self.listen = QPushButton("Listen")
         self.listen.setCheckable(True)
         self.listen.setAutoDefault(False)
-        self.listen.setProperty("choice", True)
+        self.listen.setFixedWidth(84)
         self.listen.setToolTip("Play the reference over the loop, while its edges are placed")
-        self.listen.toggled.connect(self.listen_toggled)
+        self.listen.toggled.connect(self._listen_toggled)
         self.length = QLabel()
         self.length.setProperty("dim", True)
         self.trials = QSpinBox()
         self.trials.setAccessibleName("Number of trials")
         self.trials.setFixedWidth(90)
+        self.trials.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self.trials_label = QLabel("Trials")
         self.trials_label.setBuddy(self.trials)
         self.power = QLabel()
@@ -233,6 +234,7 @@ class SetupPage(QWidget):
         box.setSuffix(" s")
         box.setKeyboardTracking(False)
         box.setFixedWidth(104)
+        box.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         return box
 
     def _fact(self, name: str) -> QLabel:
@@ -273,13 +275,15 @@ class SetupPage(QWidget):
         row = QHBoxLayout()
         row.addWidget(self.trials_label)
         row.addWidget(self.trials)
-        row.addSpacing(20)
+        row.addStretch(1)
+        inside.addLayout(row)
+        inside.addWidget(self.power)
+        row = QHBoxLayout()
         row.addWidget(self.match)
         row.addSpacing(8)
         row.addWidget(self.restarts)
         row.addStretch(1)
         inside.addLayout(row)
-        inside.addWidget(self.power)
         inside.addStretch(1)
         who, inside = self._card("For the log")
         grid = QGridLayout()
@@ -419,6 +423,10 @@ class SetupPage(QWidget):
         folder = QFileDialog.getExistingDirectory(self, "Choose a folder for logs", self.folder.text())
         if folder:
             self.folder.setText(folder)
+
+    def _listen_toggled(self, on: bool) -> None:
+        self.listen.setText("Silence" if on else "Listen")
+        self.listen_toggled.emit(on)
 
     def _train(self) -> None:
         self.start_requested.emit(True)

@@ -46,7 +46,8 @@ def sources(document: Document, transport: Transport) -> list[Source]:
         if source is not None and (source.num_channels > 1 or source.sample_rate != waveform.sample_rate):
             channels = "stereo" if source.num_channels == 2 else f"{source.num_channels} channels"
             kind = f"{source.sample_rate / 1000:g} kHz {'mono' if source.num_channels == 1 else channels}"
-            found.append(Source(f"Original file, {kind}", None, 0, path=recording.path))
+            wider = source.num_channels > 1 or source.sample_rate > waveform.sample_rate
+            found.append(Source(f"Original file, {kind}", None, 0, path=recording.path, is_wider=wider))
     if document.sound is not None and document.is_complete and document.is_mix:
         title = f"Reconstruction, mix of {codebook_words(document.sounding)}"
         found.append(Source(title, document.sound, document.info.sample_rate, document.sounding))

@@ -230,7 +230,8 @@ class IntervalPlot(QWidget):
         self._rows, self._ticks, self._mark = tuple(rows), tuple(ticks), mark
         self._is_log = is_log
         self._low, self._high = (self._scaled(ticks[0][0]), self._scaled(ticks[-1][0]))
-        self.setMinimumHeight(52 + 30 * len(rows))
+        self._row_px = 30 if len(rows) <= 6 else 24
+        self.setMinimumHeight(52 + self._row_px * len(rows))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("; ".join(f"{row.label}: {row.words}" for row in rows))
 
@@ -238,7 +239,7 @@ class IntervalPlot(QWidget):
         return math.log2(value) if self._is_log else value
 
     def sizeHint(self) -> QSize:
-        return QSize(620, 52 + 30 * len(self._rows))
+        return QSize(620, 52 + self._row_px * len(self._rows))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         theme = self.theme

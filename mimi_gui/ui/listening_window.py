@@ -93,7 +93,7 @@ class ListeningWindow(QDialog):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.pages)
         self.resize(1120, 700)
-        self.setMinimumSize(860, 600)
+        self.setMinimumSize(1000, 640)
         self.setup.changed.connect(self._plan_changed)
         self.setup.start_requested.connect(self._start)
         self.setup.close_requested.connect(self.reject)

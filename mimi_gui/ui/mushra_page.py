@@ -54,8 +54,8 @@ class MushraPage(TrialPage):
         self.next = self._button("Next round", "Take these ratings (key: Enter)", self.take_ratings)
         self.next.setProperty("primary", True)
         self.next.setMinimumWidth(150)
-        keys = QLabel("Keys:  R reference   ·   1 to 9, 0 play   ·   ↑ ↓ Page Up, Page Down rate what was played last"
-                      "   ·   Enter goes on   ·   Space pauses   ·   Esc stops")
+        keys = QLabel("Keys:  R reference   ·   1 to 9, 0 play   ·   ↑ ↓ PgUp PgDown rate what was played last   ·"
+                      "   Enter goes on   ·   Space pauses   ·   Esc stops")
         keys.setProperty("faint", True)
         head = QHBoxLayout()
         head.addStretch(1)
