@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mimi_gui.codec import MimiCodec
     from mimi_gui.codes import Codes
 
+EDITS_KEY = "edits"  # as in surgery.py, which imports numpy
 _FEW_FRAMES = 0.002  # rounding ties change this share of the frames at most
 _MANY_TOKENS = 0.5  # two codecs that know nothing of each other differ in more
 
@@ -189,6 +190,11 @@ def _reasons(found: Difference, a: "Codes", b: "Codes") -> list[str]:
         certain.append(f"checkpoint: {a.info.model_name or '?'}, and {b.info.model_name or '?'} ({digests}).")
     if one.get("precision") and two.get("precision") and one["precision"] != two["precision"]:
         certain.append(f"precision: {one['precision']}, and {two['precision']}.")
+    for record, name in ((one, "the first"), (two, "the second")):
+        told = record.get(EDITS_KEY)
+        if isinstance(told, list) and told:
+            names = ", ".join(dict.fromkeys(str(_mapping(entry).get("edit", "?")) for entry in told))
+            certain.append(f"edits: {name} was changed after it was encoded ({names}).")
     certain += _patterns(found, a, b)
     if certain:
         return certain

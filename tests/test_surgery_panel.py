@@ -21,7 +21,7 @@ from mimi_gui.ui.surgery_panel import SurgeryPanel
 from tests.test_main_window import House
 
 LEFT, CTRL = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier
-SHIFT, ALT = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.AltModifier
+SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 
 @pytest.fixture
@@ -143,6 +143,10 @@ def test_words_and_voice_come_from_another_file(
     expected[1:, :20] = donor[1:]  # the donor ends early: the rest stays
     np.testing.assert_array_equal(array_of(house), expected)
     house.window.panels.editing.set_frames(4, 8)
+    assert panel_of(house)._donor_start.text() == "same place"
+    press(house, "Words")
+    expected[0, 4:8] = donor[0, 4:8]
+    np.testing.assert_array_equal(array_of(house), expected)
     panel_of(house)._donor_start.setValue(10)
     press(house, "Words")
     expected[0, 4:8] = donor[0, 10:14]
@@ -167,9 +171,9 @@ def test_copy_paste_drop_and_replace(house: House) -> None:
     panel._first.setValue(1)
     panel._last.setValue(2)
     assert panel._words.text() == "frames 2 to 4, 0:00.16 – 0:00.40; codebooks 1 to 2: 6 tokens"
-    house.key(Qt.Key.Key_C, CTRL | ALT)
+    house.key(Qt.Key.Key_C, SHIFT)
     editing.set_frames(10, 11)
-    house.key(Qt.Key.Key_V, CTRL | ALT)
+    house.key(Qt.Key.Key_V, SHIFT)
     expected = before.copy()
     expected[1:3, 10:13] = before[1:3, 2:5]
     np.testing.assert_array_equal(array_of(house), expected)

@@ -17,6 +17,7 @@ from pytestqt.qtbot import QtBot
 
 from mimi_gui.codec import MimiCodec
 from mimi_gui.ui import transport
+from mimi_gui.ui.banner import Banner
 from mimi_gui.ui.tokens_panel import TokensPanel
 from tests.test_main_window import House
 
@@ -169,6 +170,14 @@ def test_a_typed_code_and_the_list_of_places(house: House) -> None:
     assert house.window.panels.marks.code is None
 
 
+def test_keys_without_a_code_say_what_to_do(house: House) -> None:
+    house.key(Qt.Key.Key_N)
+    assert [banner.notice.text for banner in house.window.findChildren(Banner)][0].startswith("No token is lit up")
+    click(house, 1, 1)
+    house.key(Qt.Key.Key_N)
+    house.until(lambda: not house.window.findChildren(Banner))
+
+
 def test_all_occurrences_are_played_in_a_row_from_either_side(house: House) -> None:
     marks, window = house.window.panels.marks, house.window
     array, document = window.session.document.codes_array, window.session.document
@@ -207,6 +216,11 @@ def test_all_occurrences_are_played_in_a_row_from_either_side(house: House) -> N
     assert window.transport.position_s == pytest.approx(1.0, abs=0.05)
     assert window.transport.player.duration_s == pytest.approx(2.0, abs=0.01)
     assert window.transport.player.loop_s == pytest.approx((0.1, 0.9), abs=0.01)  # the loop is back
+    marks.play_all(context_frames=0)
+    window.transport.player.seek(10.0)  # past the end of the row: the whole recording is back
+    house.until(lambda: not window.transport.plays_row)
+    assert not window.transport.player.is_playing
+    assert window.transport.position_s == pytest.approx(13 * 0.08, abs=0.02)
     marks.play_all(context_frames=1)
     window.session.set_num_codebooks(4)
     house.until(lambda: document.sounding == 4 and document.is_complete)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mimi_gui import cli
+from mimi_gui import cli, surgery
 from mimi_gui.codec import MimiCodec
 from mimi_gui.codes import CodecInfo, Codes, load_codes, save_codes
 from mimi_gui.encoder import encode_audio
@@ -133,3 +133,12 @@ def test_in_a_shell(tmp_path: Path, speech: Path, tiny_checkpoint: Path, capsys)
     assert cli.main(["verify", str(b), str(speech), "--device", "cpu"]) == 1
     assert cli.main(["verify", str(a)]) == 1
     assert "not beside it" in capsys.readouterr().err
+
+
+def test_edits_are_told_as_a_reason() -> None:
+    plain = Codes(np.arange(80).reshape(4, 20), 20 * 1920)
+    part = surgery.Selection((1, 2), 3, 9)
+    edited = surgery.shuffle(surgery.shift(plain, part, 2), part, seed=1)
+    (reason,) = (r for r in compare_codes(plain, edited).reasons if r.startswith("edits"))
+    assert reason == "edits: the second was changed after it was encoded (shift, shuffle)."
+    assert surgery.EDITS_KEY in edited.metadata

@@ -129,8 +129,8 @@ SPECS = (
     Spec("Tokens", "stop_comparing", "&Stop Comparing", (), "Light up no differences (Esc)", "tokens"),
     _line("Tokens"),
     Spec("Tokens", "surgery", "Su&rgery …", (), "Swap, shift, drop, shuffle or replace the selected tokens", "open"),
-    Spec("Tokens", "copy_tokens", "&Copy Tokens", ("Ctrl+Alt+C",), "Copy the selected tokens", "tokens"),
-    Spec("Tokens", "paste_tokens", "&Paste Tokens", ("Ctrl+Alt+V",), "Put the copied tokens over the selection's"
+    Spec("Tokens", "copy_tokens", "&Copy Tokens", ("Shift+C",), "Copy the selected tokens", "tokens"),
+    Spec("Tokens", "paste_tokens", "&Paste Tokens", ("Shift+V",), "Put the copied tokens over the selection's"
          " start", "tokens"),
     Spec("Tokens", "donor", "Take Rows of an&other File …", (), "Choose a token file to swap words or voice with",
          "open"),

@@ -156,9 +156,11 @@ class Commands(QObject):
     # Edit
 
     def escape(self) -> None:
-        if self._marks.clear() or self._marks.stop_comparing():
+        if self._session.is_making:
+            self._session.cancel()
+        elif self._marks.clear() or self._marks.stop_comparing():
             return
-        if self._session.is_making or not self._transport.loop:
+        elif not self._transport.loop:
             self._session.cancel()
         else:
             self._transport.set_loop(None)

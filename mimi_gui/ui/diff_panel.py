@@ -98,10 +98,11 @@ class DiffPanel(QWidget):
         self._table.setRootIsDecorated(False)
         self._table.setUniformRowHeights(True)
         self._table.setHeaderLabels(["Codebook", "Differ", "First at"])
-        self._table.header().setMinimumSectionSize(40)
+        self._table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         for column in range(3):
             self._table.headerItem().setTextAlignment(column, _RIGHT)
-            self._table.header().setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+        for column in range(2):
+            self._table.header().setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         self._table.itemClicked.connect(self._chosen)
         self._table.itemActivated.connect(self._chosen)
         buttons = QHBoxLayout()

@@ -24,6 +24,7 @@ from mimi_gui.ui.token_jobs import LoadOther, OtherTokens
 from mimi_gui.ui.transport import Transport
 from mimi_gui.ui.worker import Failure, WorkerThread
 
+_TOPIC = "edit"
 UNTOUCHED = "untouched tokens"
 
 
@@ -58,11 +59,12 @@ class Editing(QObject):
 
     Signals:
         changed(): any of these, or what can be undone.
-        noticed(object): as the session's.
+        noticed(object), settled(object): as the session's.
     """
 
     changed = Signal()
     noticed = Signal(object)
+    settled = Signal(object)
 
     def __init__(
         self, session: Session, transport: Transport, wall: Wall, files: WorkerThread, parent: QObject
@@ -228,6 +230,7 @@ class Editing(QObject):
 
     def _use(self, selection: Selection | None = None) -> None:
         assert self.history is not None
+        self.settled.emit(_TOPIC)
         self._session.edit(self.history.codes)
         self._tell()
         if self.plays_edits and selection is not None:
@@ -290,6 +293,7 @@ class Editing(QObject):
     def _loaded(self, number: int, result: object) -> None:
         if number == self._loading and isinstance(result, OtherTokens):
             self._loading, self.donor = None, result
+            self.settled.emit(_TOPIC)
             self._tell()
 
     @Slot(object, object)
@@ -319,4 +323,4 @@ class Editing(QObject):
         self.changed.emit()
 
     def _complain(self, words: str, hint: str = "") -> None:
-        self.noticed.emit(Notice("error", words, hint, topic="edit"))
+        self.noticed.emit(Notice("error", words, hint, topic=_TOPIC))

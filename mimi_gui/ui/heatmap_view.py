@@ -413,13 +413,16 @@ class HeatmapView(Lane):
                 break
             font.setPixelSize(min(room - round(3 * ratio), round(cell_px / 3.4), round(15 * ratio)))
             painter.setFont(font)
-            if self._mark_counts is not None or not heard[row]:
+            if not heard[row] and self._mark_counts is None:
                 continue
             table = code_table(self.theme)
+            painted = self.theme.color(self._mark_color).rgb() if self._mark_color else None
             indices = code_indices(self._grid.cardinality, semantic=self._is_semantic(row))
             for frame in range(first, last):
+                if self._mark_counts is not None and not np.diff(self._mark_counts[row, frame : frame + 2]).any():
+                    continue  # dimmed
                 code = int(self._codes[row, frame])
-                painter.setPen(_ink_on(int(table[indices[code]])))
+                painter.setPen(_ink_on(int(table[indices[code]]) if painted is None else painted))
                 x = (frame * frame_s - self.axis.start_s) / frame_s * cell_px
                 cell = QRectF(x, edges[row], cell_px, room)
                 painter.drawText(cell, Qt.AlignmentFlag.AlignCenter, str(code))

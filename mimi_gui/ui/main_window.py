@@ -124,6 +124,7 @@ class MainWindow(QMainWindow):
         session.activity_changed.connect(self._activity_changed)
         session.saved.connect(self._saved)
         session.finished.connect(self._show_title)
+        self.panels.settled.connect(self.banners.settle)
         self.panels.noticed.connect(self._notice)
         self.panels.action_requested.connect(commands.perform)
         self.panels.editing.changed.connect(self._edited)

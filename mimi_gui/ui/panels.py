@@ -93,11 +93,12 @@ class Panels(QObject):
         docks: every dock, by key, from the start. widgets: the panels that were built, by key.
 
     Signals:
-        noticed(object): as the session's.
+        noticed(object), settled(object): as the session's.
         action_requested(str): the name of an action that a panel offers too.
     """
 
     noticed = Signal(object)
+    settled = Signal(object)
     action_requested = Signal(str)
 
     def __init__(
@@ -135,8 +136,9 @@ class Panels(QObject):
             for first, second in pairwise(beside):
                 window.tabifyDockWidget(first, second)
         self.comparison.noticed.connect(self.noticed)
-        self.marks.noticed.connect(self.noticed)
-        self.editing.noticed.connect(self.noticed)
+        for source in (self.marks, self.editing):
+            source.noticed.connect(self.noticed)
+            source.settled.connect(self.settled)
         self.marks.more_requested.connect(self._show_tokens)
         session.corpus_changed.connect(self._corpus_changed)
         measuring.finished.connect(self._imported)

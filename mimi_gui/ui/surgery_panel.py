@@ -66,6 +66,7 @@ class SurgeryPanel(QScrollArea):
         self._donor = _label("The other tokens")
         self._donor_start = _spin("Starting frame", "The frame of the other tokens to begin at", _SAME_PLACE, 10**7)
         self._donor_start.setSpecialValueText("same place")
+        self._donor_start.setValue(_SAME_PLACE)
         self._by = _spin("Frames", "Frames of 80 ms; below zero: earlier", -10**6, 10**6)
         self._by.setValue(1)
         self._percent = _spin("Per cent", "Share of the selected frames that gets lost", 0, 100)
@@ -131,14 +132,15 @@ class SurgeryPanel(QScrollArea):
         )
         layout.addWidget(_heading("Rows of other tokens"))
         layout.addWidget(self._donor)
-        start = QHBoxLayout()
-        start.addWidget(
-            self._button("File …", "Choose the token file that rows are taken from", partial(self._perform, "donor"))
-        )
+        start = QGridLayout()
         words = QLabel("from fra&me")
         words.setBuddy(self._donor_start)
-        start.addWidget(words)
-        start.addWidget(self._donor_start, 1)
+        tip = "Choose the token file that rows are taken from"
+        choose = self._button("File …", tip, partial(self._perform, "donor"))
+        for column, widget in enumerate((choose, words, self._donor_start)):
+            start.addWidget(widget, 0, column)
+        start.setColumnStretch(0, 1)
+        start.setColumnStretch(2, 1)
         layout.addLayout(start)
         layout.addLayout(
             self._row(
@@ -150,9 +152,9 @@ class SurgeryPanel(QScrollArea):
         layout.addWidget(_heading("Change"))
         grid = QGridLayout()
         grid.setSpacing(6)
-        copy = self._button("Copy", "Copy the selected tokens (Ctrl+Alt+C)", self._editing.copy)
+        copy = self._button("Copy", "Copy the selected tokens (Shift+C)", self._editing.copy)
         paste = self._button(
-            "Paste", "Put the copied tokens there, from the selection's start on (Ctrl+Alt+V)", self._editing.paste
+            "Paste", "Put the copied tokens there, from the selection's start on (Shift+V)", self._editing.paste
         )
         lines = (
             (self._button("Shift", "Move the selected tokens in time; what leaves comes in at the other end",

@@ -22,6 +22,8 @@ from mimi_gui.ui.token_jobs import LoadOther, OtherTokens
 from mimi_gui.ui.transport import Transport
 from mimi_gui.ui.worker import Failure, WorkerThread
 
+_TOPIC = "tokens"
+
 
 def check_grids(codes: Codes, other: Codes, name: str) -> None:
     """Raises CodesMismatch where a cell of one has no cell of the other over it."""
@@ -47,13 +49,14 @@ class TokenMarks(QObject):
         code_changed(): another code, or its occurrences changed.
         comparison_changed(): another comparison, or none.
         more_requested(): the person wants to know more about the code.
-        noticed(object): as the session's.
+        noticed(object), settled(object): as the session's.
     """
 
     code_changed = Signal()
     comparison_changed = Signal()
     more_requested = Signal()
     noticed = Signal(object)  # Notice
+    settled = Signal(object)  # topic
 
     def __init__(
         self, session: Session, transport: Transport, wall: Wall, files: WorkerThread, parent: QObject
@@ -111,6 +114,10 @@ class TokenMarks(QObject):
 
     def play_all(self, context_frames: int = 3, first: int = 0) -> None:
         """Play the occurrences one after the other, on the side that is heard."""
+        if not len(self.frames):
+            self._tell_nothing()
+            return
+        self.settled.emit(_TOPIC)
         self._transport.play_row(self.excerpts(context_frames, first))
 
     # Two sets of tokens
@@ -137,12 +144,19 @@ class TokenMarks(QObject):
         except CodesMismatch as error:
             self._tell(error.message, error.hint)
             return
+        self.settled.emit(_TOPIC)
         self.other, self.code = other, None
         self._compare()
         self._count()
 
     def _tell(self, words: str, hint: str = "") -> None:
-        self.noticed.emit(Notice("error", words, hint, topic="compare"))
+        self.noticed.emit(Notice("error", words, hint, topic=_TOPIC))
+
+    def _tell_nothing(self) -> None:
+        words = "No token is lit up: click one on the heatmap (key T: at the playhead), or compare with other tokens."
+        if self.other is not None:
+            words = f"No token differs from {self.other.name}."
+        self.noticed.emit(Notice("info", words, topic=_TOPIC))
 
     @Slot(object, object)
     def _loaded(self, number: int, result: object) -> None:
@@ -154,7 +168,7 @@ class TokenMarks(QObject):
     def _not_loaded(self, number: int, failure: Failure) -> None:
         if number == self._loading:
             self._loading = None
-            self.noticed.emit(Notice("error", failure.message, failure.hint, failure.details, topic="compare"))
+            self.noticed.emit(Notice("error", failure.message, failure.hint, failure.details, topic=_TOPIC))
 
     def stop_comparing(self) -> bool:
         """Mark no differences any more; returns whether some were."""
@@ -179,7 +193,9 @@ class TokenMarks(QObject):
         """Put the playhead on the next (1) or previous (-1) marked stretch of frames; from the last on the first."""
         starts = np.array([first for first, _ in runs(self.marked_frames)], np.int64)
         if not len(starts):
+            self._tell_nothing()
             return
+        self.settled.emit(_TOPIC)
         here = self._session.document.info.s_to_frame(self._transport.position_s)
         place = np.searchsorted(starts, here, side="right") if by > 0 else np.searchsorted(starts, here) - 1
         self.go_to(int(starts[place % len(starts)]))

@@ -135,10 +135,11 @@ class TokensPanel(QWidget):
         self._near.setMinimumHeight(64)
         self._near.itemClicked.connect(self._neighbour_chosen)
         self._near.itemActivated.connect(self._neighbour_chosen)
+        self._near.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         for column in range(3):
             self._near.headerItem().setTextAlignment(column, _RIGHT)
-            self._near.header().setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
-        self._near.header().setMinimumSectionSize(40)
+        for column in range(2):
+            self._near.header().setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         self._near_words = QLabel()
         self._near_words.setProperty("dim", True)
         self._near_words.setWordWrap(True)

@@ -186,8 +186,6 @@ class Transport(QObject):
 
     def toggle_play(self) -> None:
         """Play, or pause."""
-        if self.player.ended:
-            self._end_row()
         if self.player.is_playing:
             self.player.pause()
         elif self._a is not None or self._b is not None:
@@ -269,6 +267,8 @@ class Transport(QObject):
         """Back to the whole recording, at the place that was heard, going on if it was playing."""
         if self._row is not None:
             here, self._row = self.position_s, None
+            if self.player.ended:
+                self.player.pause()
             self._use_clips()
             self.player.seek(here)
             self._apply_loop()
@@ -407,8 +407,7 @@ class Transport(QObject):
         self._use_clips()
 
     def _use_clips(self) -> None:
-        clips = [feed.clip if feed is not None else None for feed in (self._a, self._b)]
-        self.player.set_clips(clips[0], clips[1])
+        self.player.set_clips(*(feed.clip if feed is not None else None for feed in (self._a, self._b)))
 
     @Slot()
     def _sound_complete(self) -> None:
@@ -471,6 +470,8 @@ class Transport(QObject):
             if feed is not None and not feed.is_finished:
                 more |= feed.advance(len(feed.samples) if ready is None else ready, self._busy())
         more |= self._row is not None and self._row.advance()
+        if player.ended:
+            self._end_row()
         if player.error and player.error != self._error:
             self._complain(player.error)
         elif player.is_open and self._error:
