@@ -276,17 +276,21 @@ def register(app: "typer.Typer") -> None:
 
     @app.command("abx-report")
     def abx_report(
-        log: Annotated[Path, typer.Argument(help="The log of a listening test (.json).")],
-        as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+        logs: Annotated[list[Path], typer.Argument(help="The log of a listening test (.json), or several.")],
+        as_json: Annotated[bool, typer.Option("--json", help="For programs: one line per log.")] = False,
     ) -> None:
-        """Print the log of a listening test and verify it; exit code 1 when it does not hold."""
-        from mimi_gui.listening_log import load_log, report_lines, verify_log
+        """Print the log of a listening test and verify it; exit code 1 when it does not hold.
 
-        entries = load_log(log)
-        problems = verify_log(entries)
+        Of several logs, a line each, and what the ratings of all listeners come to.
+        """
+        from mimi_gui.listening_log import load_log, report_lines, summary_lines, verify_log
+
+        found = [(path.name, load_log(path)) for path in logs]
+        problems = [verify_log(log) for _, log in found]
         if as_json:
-            print(json.dumps({"verified": not problems, "problems": problems, "log": entries}, ensure_ascii=False))
+            for (_, log), wrong in zip(found, problems, strict=True):
+                print(json.dumps({"verified": not wrong, "problems": wrong, "log": log}, ensure_ascii=False))
         else:
-            print("\n".join(report_lines(entries)))
-        if problems:
+            print("\n".join(report_lines(found[0][1]) if len(found) == 1 else summary_lines(found)))
+        if any(problems):
             raise typer.Exit(1)

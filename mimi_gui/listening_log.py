@@ -1,10 +1,13 @@
-"""Logs of listening tests on disk: save one, read one back, print and verify it (``mimi-gui abx-report``)."""
+"""Logs of listening tests on disk: save one, read one back, print and verify it (``mimi-gui abx-report``).
+
+Several logs are summed up; ratings are put together over listeners.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +95,48 @@ def report_lines(log: Mapping[str, Any]) -> list[str]:
     if not problems:
         lines.append("Verified: the hashes hold and the result follows from the trials.")
     return lines
+
+
+def summary_lines(logs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Several logs, (name, log) each: a line per log, then the ratings of all listeners together.
+
+    As BS.1534-3 has it: one score per listener and take (the mean of the listener's rounds), listeners who rate the
+    hidden reference below 90 in more than 15 % of their rounds left out, Student's interval over the others. ABX
+    runs are not pooled: one listener's hits say nothing of another's ears. Logs that do not verify are left out.
+    """
+    lines, sound = [], []
+    for name, log in logs:
+        problems = verify_log(log)
+        setup, result = log.get("setup"), log.get("result")
+        listener = str(setup.get("listener", "")) if isinstance(setup, dict) else ""
+        words = str(result.get("text", "")) if isinstance(result, dict) else ""
+        lines.append(f"{name}: {str(log.get('kind', '?')).upper()}{f', {listener}' if listener else ''}. {words}")
+        lines += [f"  NOT VERIFIED: {problem}." for problem in problems]
+        if not problems and log.get("kind") == "mushra" and "planned_trials" in log and log["trials"]:
+            sound.append((listener or name, log))
+    return [*lines, *_pooled_ratings(sound)] if len(sound) > 1 else lines
+
+
+def _pooled_ratings(logs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    scores: dict[str, dict[str, list[int]]] = {}  # take -> listener -> scores
+    references: dict[str, list[int]] = {}
+    for listener, log in logs:
+        for entry in log["trials"]:
+            if entry["name"] == ratings.REFERENCE:
+                references.setdefault(listener, []).append(entry["score"])
+            scores.setdefault(entry["name"], {}).setdefault(listener, []).append(entry["score"])
+    out = sorted(name for name, given in references.items() if ratings.is_screened_out(given))
+    lines = [f"MUSHRA over {len(references) - len(out)} of {len(references)} listeners:"]
+    if out:
+        lines[0] = f"{lines[0][:-1]} (left out by BS.1534-3: {', '.join(out)}):"
+    rows = []
+    for name, by_listener in scores.items():
+        means = [sum(given) / len(given) for who, given in by_listener.items() if who not in out]
+        if means:
+            mean, low, high = ratings.mean_interval(means)
+            span = f", 95 % {low:.1f} to {high:.1f}" if len(means) > 1 else ""
+            rows.append((-mean, f"  {name}: {mean:.1f}{span}, {len(means)} listener{'s' if len(means) > 1 else ''}"))
+    return [*lines, *(words for _, words in sorted(rows))]
 
 
 def _signal_words(signal: object) -> str:

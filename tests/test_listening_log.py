@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from mimi_gui.analysis import journal
+from mimi_gui import cli
+from mimi_gui.analysis import journal, ratings
 from mimi_gui.analysis.abx import ABXSession
 from mimi_gui.analysis.journal import ListeningSetup, sha256_of
 from mimi_gui.analysis.rating_session import RatingSession
@@ -166,3 +168,34 @@ def test_rules_are_checked_behind_perfect_hashes(make, trial: dict[str, Any], wo
     log = forged(make(), **trial)
     assert journal.broken_links(log) == []
     assert any(words in problem for problem in verify_log(log)), verify_log(log)
+
+
+def test_ratings_of_several_listeners(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One score per listener and take; who does not hear the hidden reference is left out; ABX is never pooled."""
+    given = {"Ada": (70, 100), "Bob": (80, 95), "Cy": (60, 98), "Deaf": (10, 20)}
+    paths = []
+    for listener, (take, reference) in given.items():
+        session = RatingSession({"listener": listener}, ["K=8"], 2)
+        for turn in (-2, 2):
+            for button in range(3):
+                name = session.page.play(button)
+                session.page.rate(button, {"K=8": take + turn, ratings.REFERENCE: reference}.get(name, 5))
+            session.next_round()
+        paths.append(save_log(tmp_path / f"{listener}.json", session.log()))
+    paths.append(save_log(tmp_path / "abx.json", abx_log()))
+    assert cli.main(["abx-report", *map(str, paths)]) == 0
+    printed = capsys.readouterr().out
+    low, high = scipy.stats.t.interval(0.95, 2, loc=70, scale=scipy.stats.sem([70, 80, 60]))
+    assert f"K=8: 70.0, 95 % {low:.1f} to {high:.1f}, 3 listeners" in printed
+    assert "3 of 4 listeners (left out by BS.1534-3: Deaf)" in printed
+    assert "abx.json: ABX" in printed
+    log = load_log(paths[0])
+    log["trials"][0]["score"] += 1
+    save_log(paths[0], log, overwrite=True)
+    assert cli.main(["abx-report", *map(str, paths)]) == 1
+    printed = capsys.readouterr().out
+    assert "NOT VERIFIED" in printed
+    assert "2 of 3 listeners" in printed
+    assert cli.main(["abx-report", "--json", *map(str, paths)]) == 1
+    found = [json.loads(line)["verified"] for line in capsys.readouterr().out.splitlines()]
+    assert found == [False, True, True, True, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -323,6 +324,35 @@ def test_what_stands_in_the_way_is_said(house: House, clip: Path, tmp_path: Path
     assert test.run is None
     house.qtbot.keyClick(test, Qt.Key.Key_Escape)
     house.until(lambda: window.listening.window is None)
+
+
+def test_a_folder_that_goes_away_loses_nothing(
+    house: House, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.open(clip)
+    test = house.begin("abx")
+    page = house.started(test)
+    house.saved(test)
+    shutil.rmtree(house.folder)
+    house.folder.write_text("a file where the folder was")
+    house.trial(page)
+    house.saved(test)
+    assert "The log cannot be written" in page.message.text()
+    house.qtbot.keyClick(page, Qt.Key.Key_Escape)
+    house.qtbot.keyClick(page, Qt.Key.Key_Return)
+    house.saved(test)
+    result = test.result_page
+    assert result is not None
+    assert result.save_as.isVisible()
+    assert not result.show_log.isVisible()
+    target = tmp_path / "rescued.json"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args: (str(target), ""))
+    house.qtbot.mouseClick(result.save_as, Qt.MouseButton.LeftButton)
+    house.saved(test)
+    log = load_log(target)
+    assert verify_log(log) == []
+    assert len(log["trials"]) == 1
+    assert not result.save_as.isVisible()
 
 
 def test_a_log_is_shown_from_the_menu(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -303,9 +303,17 @@ class ListeningWindow(QDialog):
         page.again_requested.connect(self._again)
         page.log_requested.connect(self._read_log)
         page.close_requested.connect(self.reject)
+        page.save_requested.connect(self._save_elsewhere)
         self.pages.addWidget(page)
         self.pages.setCurrentWidget(page)
         page.setFocus()
+
+    @Slot(object)
+    def _save_elsewhere(self, path: Path) -> None:
+        """The log's own place refused it; the dialog has asked before replacing a file."""
+        if self.run is not None:
+            self.run.path = path
+            self._write_log()
 
     @Slot()
     def _read_log(self) -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QFont, QFontDatabase, QGuiApplication
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from mimi_gui.analysis.abx import ABXResult
 from mimi_gui.analysis.listening import ALPHA, clopper_pearson
@@ -118,11 +127,13 @@ class ResultPage(QWidget):
         again_requested(): set another test up.
         log_requested(): read the log and show it.
         close_requested(): leave.
+        save_requested(object): write the log to this Path, since its own place refused it.
     """
 
     again_requested = Signal()
     log_requested = Signal()
     close_requested = Signal()
+    save_requested = Signal(object)
 
     def __init__(self, theme: Theme, outcome: Outcome, compared: str, path: Path | None) -> None:
         super().__init__()
@@ -176,12 +187,13 @@ class ResultPage(QWidget):
             "Show log", "Read the log back, verify it, and show every trial; or the result again", self._toggle_log
         )
         self.open_folder = self._button("Open the folder", "Show the log in the file manager", self._open_folder)
+        self.save_as = self._button("Save the log elsewhere …", "Choose another place for the log", self._ask_place)
         self.again = self._button("Another test", "Back to the setup", self.again_requested.emit)
         self.close_button = self._button("Close", "Back to the window (key: Esc)", self.close_requested.emit)
         self.close_button.setProperty("primary", True)
         row = QHBoxLayout()
         row.setSpacing(10)
-        for button in (self.copy, self.show_log, self.open_folder):
+        for button in (self.copy, self.show_log, self.open_folder, self.save_as):
             row.addWidget(button)
         row.addStretch(1)
         row.addWidget(self.again)
@@ -208,8 +220,14 @@ class ResultPage(QWidget):
         self._path = path if not error else None
         for button in (self.show_log, self.open_folder):
             button.setVisible(self._path is not None)
+        self.save_as.setVisible(bool(error))
         self.where.setText(error or (f"Log: {path}" if path is not None else ""))
         self.where.setVisible(bool(self.where.text()))
+
+    def _ask_place(self) -> None:
+        text, _ = QFileDialog.getSaveFileName(self, "Save the log", "listening-test.json", "Logs (*.json)")
+        if text:
+            self.save_requested.emit(Path(text))
 
     def _toggle_log(self) -> None:
         if self.log.isVisible():
