@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -163,7 +164,7 @@ class Tally:
         self._tell(item, record, self._lengths[item.path], worker)
 
     def _record(self, item: Item, target: Path, status: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-        base = {"path": self._place(target), "status": status, "source": str(item.path)}
+        base = {"path": self._place(target), "status": status, "source": os.path.abspath(item.path)}
         return {**item.about, **base, "source_bytes": self._sizes[item.path], **facts}
 
     def _place(self, target: Path) -> str:

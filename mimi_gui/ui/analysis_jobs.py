@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mimi_gui.analysis.ladder import Rung
     from mimi_gui.analysis.loudness import LoudnessMatch
     from mimi_gui.analysis.metrics import MetricResult
+    from mimi_gui.corpus_stats import CorpusStats
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,21 @@ class MeasureRung(Job):
             self.a, self.b, self.info.sample_rate, which=DEFAULT_METRICS, cancel=desk.is_cancelled
         )
         return Rung(self.num_codebooks, self.info.bitrate_kbps(self.num_codebooks), tuple(results))
+
+
+@dataclass(frozen=True)
+class MeasureCorpus(Job):
+    """Read every token file of a corpus, twice. Result: CorpusStats."""
+
+    folder: Path
+
+    def run(self, desk: Desk) -> CorpusStats:
+        from mimi_gui.corpus_stats import corpus_stats
+
+        def progress(done: int, total: int) -> None:
+            desk.report("Reading token files", done, total, "files")
+
+        return corpus_stats(self.folder, progress=progress, cancel=desk.is_cancelled)
 
 
 @dataclass(frozen=True)

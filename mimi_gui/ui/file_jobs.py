@@ -17,6 +17,7 @@ import numpy as np
 
 from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.codes import CodecInfo, Codes, load_codes, save_codes
+from mimi_gui.corpus_list import Listing, is_corpus, read_listing
 from mimi_gui.errors import AudioFileError, MimiGuiError
 from mimi_gui.ui.worker import Desk, Job
 
@@ -61,6 +62,7 @@ class Sorted:
     entries: tuple[Entry, ...]
     checkpoints: tuple[Path, ...]
     num_left_out: int = 0
+    corpus: Listing | None = None
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,13 @@ class Tokens:
 
 
 def kind_of(path: Path) -> str:
-    """Return "audio", "tokens", "checkpoint" or "folder" by content.
+    """Return "audio", "tokens", "checkpoint", "corpus" or "folder" by content.
 
     Raises:
         AudioFileError: it is not there, or cannot be read.
     """
+    if is_corpus(path):
+        return "corpus"
     if path.is_dir():
         return "checkpoint" if (path / "config.json").is_file() else "folder"
     try:
@@ -139,12 +143,18 @@ class SortPaths(Job):
         items: list[Item] = []
         left_out = 0
         single = len(self.paths) == 1
+        if single and kind_of(self.paths[0]) == "corpus":
+            corpus = ReadCorpus(self.paths[0]).run(desk)
+            return Sorted(corpus_entries(corpus), (), corpus=corpus)
         for i, path in enumerate(self.paths):
             desk.check_cancelled()
             desk.report("Looking at the files", i, len(self.paths), "files")
             try:
                 kind = kind_of(path)
-                if kind == "folder":
+                if kind == "corpus":
+                    entries = corpus_entries(ReadCorpus(path).run(desk))
+                    items += [Item("tokens", entry.tokens) for entry in entries if entry.tokens is not None]
+                elif kind == "folder":
                     items += self._folder(path, desk)
                 else:
                     items.append(Item(kind, path))
@@ -175,6 +185,22 @@ class SortPaths(Job):
                 f"{folder} is a folder without recordings or token files; drop a recording, or a folder with some."
             )
         return sorted(found, key=lambda item: item.path.name.lower())
+
+
+@dataclass(frozen=True)
+class ReadCorpus(Job):
+    """Read what the manifest of a corpus says. Result: Listing."""
+
+    path: Path
+
+    def run(self, desk: Desk) -> Listing:
+        desk.report(f"Reading the manifest of {self.path.name}")
+        return read_listing(self.path, cancel=desk.is_cancelled)
+
+
+def corpus_entries(listing: Listing) -> tuple[Entry, ...]:
+    """What can be opened of a corpus: its lines but for those that failed, in their order."""
+    return tuple(Entry(line.audio, line.tokens) for line in listing.lines if line.state != "failed")
 
 
 @dataclass(frozen=True)

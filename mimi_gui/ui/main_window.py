@@ -216,7 +216,8 @@ class MainWindow(QMainWindow):
     def _recordings_changed(self) -> None:
         session = self.session
         self.recordings.set_entries(session.recordings, session.current)
-        if len(session.recordings) > 1 and not self._recordings_dock.property("offered"):
+        listed = len(session.recordings) > 1 and session.corpus is None  # a corpus has a list of its own
+        if listed and not self._recordings_dock.property("offered"):
             self._recordings_dock.setProperty("offered", True)
             self._recordings_dock.show()
         self._show_available()

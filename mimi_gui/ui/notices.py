@@ -55,6 +55,11 @@ def missing_model(choice: ModelChoice) -> Notice:
     return Notice("info", words, "The model cannot be loaded", actions=ways_out(choice), topic="model")
 
 
+def left_out(count: int) -> Notice:
+    """So many of the dropped files were not taken."""
+    return Notice("warning", f"{count:,} of the dropped files cannot be read and were left out.", topic="open")
+
+
 def is_about_model(failure: Failure, role: str) -> bool:
     """Whether a failed job means that there is no working codec."""
     if isinstance(failure.error, CodesMismatch):

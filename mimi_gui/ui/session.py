@@ -15,6 +15,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal, Slot
 
 from mimi_gui.codes import CodecInfo, Codes
+from mimi_gui.corpus_list import Listing
 from mimi_gui.remix import Ear
 from mimi_gui.ui.codec_jobs import (
     DEFAULT_MODEL,
@@ -43,7 +44,7 @@ from mimi_gui.ui.file_jobs import (
     StageFile,
     Tokens,
 )
-from mimi_gui.ui.notices import Activity, Notice, failed, is_about_model, missing_model
+from mimi_gui.ui.notices import Activity, Notice, failed, is_about_model, left_out, missing_model
 from mimi_gui.ui.settings import SettingsStore
 from mimi_gui.ui.worker import Failure, Job, Progress, WorkerThread
 
@@ -54,6 +55,7 @@ class Session(QObject):
     Attributes:
         document: what is open, empty when nothing is.
         recordings, current: the list that can be clicked through, and which line of it is open (-1: none).
+        corpus: the Listing that the list of recordings is of, or None.
         model: the loaded codec, or None.
         model_state: "loading", "ready", "missing", "failed" or "downloading".
         guard: called with what would lose unsaved edits; calls it if the person agrees, perhaps later.
@@ -71,6 +73,7 @@ class Session(QObject):
     num_codebooks_changed = Signal(object)
     model_changed = Signal()
     recordings_changed = Signal()
+    corpus_changed = Signal()
     activity_changed = Signal(object)  # Activity or None
     noticed = Signal(object)  # Notice
     settled = Signal(object)  # topic of notices that no longer hold
@@ -90,6 +93,7 @@ class Session(QObject):
         self.fixes_ssl = False
         self.recordings: tuple[Entry, ...] = ()
         self.current = -1
+        self.corpus: Listing | None = None
         self._staging: dict[int, str] = {}
         self._staged_folders: list[Path] = []
         self._wanted: dict[str, int] = {}  # role -> job number; "open", "model", "make", "save"
@@ -283,9 +287,7 @@ class Session(QObject):
 
     def close(self) -> None:
         """End every job and both threads; each says `closed` when it is done."""
-        for number in self._wanted.values():
-            self._codec.cancel(number)
-            self._files.cancel(number)
+        self.cancel()
         self._wanted.clear()
         for folder in self._staged_folders:
             shutil.rmtree(folder, ignore_errors=True)
@@ -409,24 +411,26 @@ class Session(QObject):
 
     def _take_sorted(self, found: Sorted) -> None:
         if found.num_left_out:
-            words = f"{found.num_left_out} of the dropped files cannot be read and were left out."
-            self.noticed.emit(Notice("warning", words, topic="open"))
+            self.noticed.emit(left_out(found.num_left_out))
         if found.checkpoints:
             self.use_model(str(found.checkpoints[0]))
-        first = next(iter(found.entries), None)
-        if first is None:
+        if len(found.entries) > 1 or found.corpus is not None:  # one alone joins the list that is there
+            self.set_corpus(found.corpus, found.entries)
+        if (first := next(iter(found.entries), None)) is None:
             return
-        known = {entry: i for i, entry in enumerate(self.recordings)}
-        fresh = tuple(entry for entry in found.entries if entry not in known)
-        # Several at once are a new list; one more joins the list that is there.
-        if len(found.entries) > 1:
-            self.recordings = found.entries
-            self.current = -1
-        else:
-            self.recordings += fresh
+        fresh = () if first in self.recordings else (first,)
+        self.recordings += fresh
         self.recordings_changed.emit()
         self._show(self.recordings.index(first))
-        self._newcomer = first if len(found.entries) == 1 and fresh else None
+        self._newcomer = first if fresh else None
+
+    def set_corpus(self, corpus: Listing | None, entries: tuple[Entry, ...]) -> None:
+        """Take another list; what is open stays open, and its line is found again."""
+        before = self.recordings[self.current : self.current + 1]
+        self.current = next((i for i, entry in enumerate(entries) if entry in before), -1)
+        self.recordings, self.corpus = entries, corpus
+        self.recordings_changed.emit()
+        self.corpus_changed.emit()
 
     def _take_document(self, recording: Recording | None, tokens: Tokens | None) -> None:
         """Something was read: it takes the place of what was open, and the codec turns to it."""
