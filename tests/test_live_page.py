@@ -163,7 +163,7 @@ def test_figures_are_shown_and_slowness_is_said(booth: Booth) -> None:
     assert booth.page.words.text() == "0:05   ·   Yeti → Mimi → Phones   ·   48 kHz"
     booth.loop.figures = replace(CALM, num_skipped=25, num_late=3, is_behind=True)
     booth.page._ticked()
-    assert booth.page.counts.text() == "25 of 1,000 frames dropped (2.50 %)\nlate 3 times"
+    assert booth.page.counts.text() == "25 of 1,000 frames dropped\n2.50 %, late 3 times"
     assert "whole frames of 80 ms are skipped" in booth.page.remark.words
     booth.loop.figures = replace(CALM, latency_s=0.42)
     booth.page._ticked()

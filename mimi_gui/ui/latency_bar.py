@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from mimi_gui.live import LiveFigures
 from mimi_gui.ui.theme import Theme, figures_font
 
-_SCALE_MS = 300.0  # the bar's length, unless the latency is more
+_SCALE_MS = 400.0  # the bar's length, unless the latency is more
 _PARTS = (("frame", "side_a"), ("codec", "semantic"), ("devices", "side_b"))
 
 
@@ -22,7 +22,7 @@ class LatencyBar(QWidget):
         self._parts_ms: tuple[float, ...] = ()
         self._total_ms: float | None = None
         self.setFixedHeight(52)
-        self.setMinimumWidth(430)
+        self.setMinimumWidth(460)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Latency from mouth to ear")
         self.setToolTip(
@@ -78,4 +78,4 @@ class LatencyBar(QWidget):
                 words = f"{name} {ms:.0f} ms"
                 painter.setPen(theme.color("text_dim"))
                 painter.drawText(QRectF(words_left + 13, groove.bottom() + 4, 130, 22), flags, words)
-                words_left += 13 + metrics.horizontalAdvance(words) + 18
+                words_left += 13 + metrics.horizontalAdvance(words) + 14

@@ -29,8 +29,8 @@ class LiveCard(QFrame):
         font.setPointSizeF(max(font.pointSizeF(), 9) * 1.15)
         self._title.setFont(font)
         text = QLabel(
-            "From loudspeakers, what Mimi says goes back into the microphone and howls. Start without sound to see"
-            " tokens and spectrograms only; you can unmute at any time (M)."
+            "From loudspeakers, what Mimi says goes back into the microphone and howls. Without sound you see tokens"
+            " and spectrograms only; M unmutes."
         )
         text.setWordWrap(True)
         text.setProperty("dim", True)

@@ -122,15 +122,13 @@ class LivePage(QWidget):
         self.counts.setProperty("dim", True)
         self.counts.setFont(figures_font(self.font()))
         self.counts.setAccessibleName("Frames")
-        self.counts.setMinimumWidth(230)
+        self.counts.setMinimumWidth(self.counts.fontMetrics().horizontalAdvance("100,000 of 1,000,000 frames dropped"))
         measured = QHBoxLayout()
         measured.setSpacing(18)
-        measured.addWidget(self.latency, 3)
+        measured.addWidget(self.latency, 1)
         measured.addWidget(self.counts)
-        measured.addStretch(1)
-        measured.addWidget(self.codebooks)
         self.mixer = MixerPanel(theme, can_pin=False)
-        self.mixer.setFixedHeight(194)
+        self.mixer.setFixedHeight(186)
         self.mixer.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.stop = QPushButton("Stop")
         self.stop.setToolTip("End the session (Space)")
@@ -144,6 +142,8 @@ class LivePage(QWidget):
         self.words.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         foot = QHBoxLayout()
         foot.setSpacing(12)
+        foot.addWidget(self.codebooks)
+        foot.addSpacing(6)
         foot.addWidget(self.words, 1)
         for button in (self.mute, self.stop, self.keep):
             button.setMinimumHeight(36)
@@ -238,9 +238,9 @@ class LivePage(QWidget):
         control, figures = self._control, self._control.figures
         self.latency.set_figures(figures)
         dropped = f"{figures.num_skipped:,} of {figures.num_frames:,} frames dropped"
-        share = f" ({100 * figures.skipped_share:.2f} %)" if figures.num_skipped else ""
+        share = f"{100 * figures.skipped_share:.2f} %, " if figures.num_skipped else ""
         late = f"late {figures.num_late} times" if figures.num_late else "never late"
-        self.counts.setText(f"{dropped}{share}\n{late}")
+        self.counts.setText(f"{dropped}\n{share}{late}")
         frames = control.num_frames
         seconds = self._info.frame_to_s(frames)
         self.axis.set_duration(max(seconds, _SPAN_S))
@@ -264,7 +264,7 @@ class LivePage(QWidget):
         return {
             live.STARTING: "Opening the devices …",
             live.STOPPING: "Ending …",
-            live.ENDED: f"{elapsed} can be kept: the tokens, what you said and what was heard",
+            live.ENDED: f"{elapsed} can be kept",
         }.get(control.state, "")
 
     def _show_remark(self) -> None:
