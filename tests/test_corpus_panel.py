@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_a_corpus_opens_as_a_list(house: House, corpus: Path) -> None:
     assert isinstance(panel, CorpusPanel)
     assert window.panels.docks["corpus"].isVisible()
     assert not window._recordings_dock.isVisible()
-    assert names(panel) == ["a.npz", "bad.npz", "deep/b.npz", "deep/c.npz", "quiet.npz"]
+    assert names(panel) == ["a", "bad", "deep/b", "deep/c", "quiet"]
     assert session.document.title == "a.npz"
     assert session.document.recording is not None  # found by the manifest, in another folder
     assert "5 recordings, 1 failed, 0:05" in panel._counts.text()
@@ -101,12 +102,12 @@ def test_a_corpus_opens_as_a_list(house: House, corpus: Path) -> None:
     first = names(panel)
     house.qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=place)
     longest = sorted(LENGTHS, key=lambda name: -LENGTHS[name])
-    by_length = [f"{name}.npz" for name in longest] + ["bad.npz"]
+    by_length = [*longest, "bad"]
     assert sorted([first, names(panel)]) == sorted([by_length, by_length[::-1]])
 
     # Search, go down, Enter.
     house.qtbot.keyClicks(panel.search, "DEEP c")
-    assert names(panel) == ["deep/c.npz"]
+    assert names(panel) == ["deep/c"]
     assert "1 of 5 recordings" in panel._counts.text()
     house.qtbot.keyClick(panel.search, Qt.Key.Key_Return)
     house.qtbot.keyClick(panel.view, Qt.Key.Key_Return)
@@ -116,13 +117,13 @@ def test_a_corpus_opens_as_a_list(house: House, corpus: Path) -> None:
     # Previous and next go through the corpus in its own order, leaving out what failed.
     window.commands.previous_recording()
     house.until(lambda: session.document.title == "b.npz")
-    assert panel.view.currentIndex().siblingAtColumn(0).data() == "deep/b.npz"
+    assert panel.view.currentIndex().siblingAtColumn(0).data() == "deep/b"
     window.commands.previous_recording()
     house.until(lambda: session.document.title == "a.npz")
 
     # What failed says why.
     panel.search.setText("failed")
-    assert names(panel) == ["bad.npz"]
+    assert names(panel) == ["bad"]
     panel.view.selectRow(0)
     house.qtbot.keyClick(panel.view, Qt.Key.Key_Return)
     house.until(lambda: any("not a recording" in label.text() for label in window.banners.findChildren(QLabel)))
@@ -144,9 +145,11 @@ def test_figures_and_what_stands_out(
     assert f"{expected.num_frames:,} frames" in panel._words.text()
     assert "Standing out: 1 failed, 1 silent" in panel._words.text()
     assert panel.chart.words(3).startswith(f"Codebook 3: {expected.entropy_bits[3]:.2f} of 11 bits")
-    assert states(panel)["quiet.npz"] == "silent"
-    assert states(panel)["bad.npz"] == "failed"
+    assert states(panel)["quiet"] == "silent"
+    assert states(panel)["bad"] == "failed"
     assert panel.chart.isVisible()
+    panel.view.sortByColumn(2, Qt.SortOrder.AscendingOrder)  # trouble first
+    assert names(panel)[:2] == ["bad", "quiet"]
     panel.set_theme(LIGHT)
     panel.chart.grab()
 
@@ -154,12 +157,12 @@ def test_figures_and_what_stands_out(
     line = next(line for line in session.corpus.lines if line.name == "deep/b.npz") if session.corpus else None
     assert line is not None
     silent = next(outlier for outlier in expected.outliers if outlier.kind == "silent")
-    from dataclasses import replace
-
     there = replace(silent, path="deep/b.npz", kind="rare codes", words="9 bits a code", at_s=1.28)
-    panel.set_figures(replace(expected, outliers=(there,)))
+    loud = replace(silent, path="deep/b.npz", kind="clipped", words="9 % at full scale")
+    panel.set_figures(replace(expected, outliers=(loud, there)))
+    assert states(panel)["deep/b"] == "clipped, rare codes"
     panel.search.setText("rare")
-    assert names(panel) == ["deep/b.npz"]
+    assert names(panel) == ["deep/b"]
     panel.view.selectRow(0)
     house.qtbot.keyClick(panel.view, Qt.Key.Key_Return)
     house.until(lambda: session.document.title == "b.npz")
@@ -177,7 +180,7 @@ def test_a_run_that_goes_on_is_read_again(house: House, corpus: Path, tmp_path: 
     house.until(lambda: session.document.is_complete and "corpus" in window.panels.widgets)
     panel = window.panels.widgets["corpus"]
     assert isinstance(panel, CorpusPanel)
-    assert names(panel) == ["a.npz"]
+    assert names(panel) == ["a"]
     (growing / "manifest.jsonl").write_text("\n".join(lines) + "\n")
     panel._again.click()
     house.until(lambda: len(names(panel)) == 5)

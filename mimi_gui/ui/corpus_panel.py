@@ -4,10 +4,11 @@ only."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Qt, Signal, Slot
+from PySide6.QtCore import QObject, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -72,11 +73,12 @@ class CorpusPanel(QWidget):
         self.view.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.view.setTextElideMode(Qt.TextElideMode.ElideLeft)  # names end in what differs
         self.view.setWordWrap(False)
         self.view.setShowGrid(False)
         self.view.setTabKeyNavigation(False)
         self.view.verticalHeader().hide()
+        self.view.verticalHeader().setDefaultSectionSize(self.view.fontMetrics().height() + 10)
         header = self.view.horizontalHeader()
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setHighlightSections(False)
@@ -119,6 +121,9 @@ class CorpusPanel(QWidget):
         find.activated.connect(self._find)
         self.set_listing(None)
 
+    def sizeHint(self) -> QSize:
+        return QSize(380, 600)
+
     def set_listing(self, listing: Listing | None) -> None:
         """Show the recordings of a corpus, without figures."""
         self._listing = listing
@@ -146,7 +151,7 @@ class CorpusPanel(QWidget):
         self.chart.setVisible(stats is not None)
         self.chart.set_stats(stats)
         outliers: Sequence[Outlier] = () if stats is None else stats.outliers
-        self._table.set_outliers({outlier.path: outlier for outlier in outliers if outlier.kind != "failed"})
+        self._table.set_outliers(_by_name(outliers))
         if stats is None:
             self._figures = _NOTHING if self._listing is None else ""
         else:
@@ -217,6 +222,20 @@ class CorpusPanel(QWidget):
 
     def _measure_pressed(self) -> None:
         (self.cancel_requested if self._running else self.measure_requested).emit()
+
+
+def _by_name(outliers: Sequence[Outlier]) -> dict[str, Outlier]:
+    """One outlier a recording: several reasons are told together, the moment is that of the last that has one."""
+    found: dict[str, Outlier] = {}
+    for outlier in outliers:
+        if outlier.kind == "failed":
+            continue  # the list says so already
+        first = found.get(outlier.path)
+        if first is not None:
+            kind, words = f"{first.kind}, {outlier.kind}", f"{first.words}; {outlier.words}"
+            outlier = replace(outlier, kind=kind, words=words, at_s=outlier.at_s or first.at_s)
+        found[outlier.path] = outlier
+    return found
 
 
 def _button(words: str, tip: str) -> QPushButton:

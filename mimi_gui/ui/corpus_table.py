@@ -90,10 +90,12 @@ class CorpusTable(QAbstractTableModel):
         line, column = self._lines[index.row()], index.column()
         if role == Qt.ItemDataRole.DisplayRole:
             length = "" if line.length_s is None else format_time(line.length_s, 0.1)
-            return (line.name, length, self.state(line))[column]
+            return (line.name.removesuffix(".npz"), length, self.state(line))[column]
         if role == _SORTED:
             length_s = -1.0 if line.length_s is None else line.length_s
-            return (line.name, length_s, self.state(line))[column]
+            state = self.state(line)
+            trouble = f"{0 if state == 'failed' else 2 if state == 'ok' else 1} {state}"  # the worst first
+            return (line.name, length_s, trouble)[column]
         if role in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleDescriptionRole):
             return self.words(line) or str(line.tokens or line.audio or line.name)
         if role == Qt.ItemDataRole.TextAlignmentRole and column == 1:
