@@ -48,7 +48,9 @@ class TakesChoice(QWidget):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             for source in self._sources:
                 box.addItem(source.title)
-        self.second.setCurrentIndex(self._usual_take())
+        first, second = self._usual_pair()
+        self.first.setCurrentIndex(first)
+        self.second.setCurrentIndex(second)
         self.many = QListWidget()
         self.many.setAccessibleName("Takes")
         self.many.setMinimumHeight(92)
@@ -115,11 +117,15 @@ class TakesChoice(QWidget):
 
     # What is chosen
 
-    def _usual_take(self) -> int:
-        """The reconstruction that is there already, else the second of the list."""
-        decoded = [i for i, source in enumerate(self._sources) if source.num_codebooks and source.samples is not None]
-        others = [i for i in range(len(self._sources)) if i > 0]
-        return next((i for i in decoded if i > 0), next(iter(others), 0))
+    def _usual_pair(self) -> tuple[int, int]:
+        """The original (where there is none, the most codebooks) and what is heard as B, or what is next to that."""
+        counts = [source.num_codebooks for source in self._sources]
+        if not counts:
+            return -1, -1
+        first = counts.index(0) if 0 in counts else counts.index(max(counts))
+        ready = [i for i, source in enumerate(self._sources) if source.samples is not None and counts[i] and i != first]
+        others = [i for i in range(len(counts)) if i != first]
+        return first, next(iter(ready), others[-1] if others else first)
 
     def set_kind(self, kind: str) -> None:
         """Ask for what this kind of test needs."""
