@@ -41,6 +41,7 @@ def run(
     duration_s: float = 10.0,
     repeats: int = 5,
     contestants: tuple[str, ...] | None = None,
+    endurance: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Measure. Takes a minute or more and all cores; blocking.
@@ -50,6 +51,8 @@ def run(
         duration_s: length of the synthetic clip.
         repeats: interleaved rounds after one warm-up.
         contestants: of :data:`CONTESTANTS`; None for all that are installed.
+        endurance: also run 10,000 single frames through ``mimi_gui_frames`` (some minutes): ``endurance`` in its
+            figures has the growth of its memory and the time of a frame near the start and at the end.
         progress: told in a few words what is going on.
 
     Returns:
@@ -91,6 +94,10 @@ def run(
             result["ceiling_gflops"] = next(iter(players.values())).ask("ceiling").get("gflops") if players else None
             for name, player in players.items():
                 result["contestants"][name] = _summary(name, player)
+            if endurance and "mimi_gui_frames" in players:
+                say("10,000 frames one at a time")
+                answer = players["mimi_gui_frames"].ask("endurance")
+                result["contestants"]["mimi_gui_frames"]["endurance"] = answer
         finally:
             for player in players.values():
                 player.close()
@@ -125,6 +132,13 @@ def print_table(result: dict[str, Any]) -> None:
         table.add_row(*cells)
     console = Console()
     console.print(table)
+    if long := result["contestants"].get("mimi_gui_frames", {}).get("endurance"):
+        console.print(
+            f"{long['frames']} frames one at a time: memory grew by {long['growth_mb']:.1f} MB after the first tenth; a"
+            f" frame took {long['first_ms']:.1f} ms near the start and {long['last_ms']:.1f} ms at the end."
+            if "frames" in long
+            else f"The long run ended early: {long.get('error', 'its process died')}"
+        )
     if result.get("ceiling_gflops"):
         console.print(
             f"Matrix products reach {result['ceiling_gflops']:.0f} GFLOP/s here (float32, oneDNN). Speeds are times"

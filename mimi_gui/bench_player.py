@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 _FRAMES_PER_ROUND = 25
+_FRAMES_OF_ENDURANCE = 10_000
 
 
 def clip(duration_s: float, sample_rate: int) -> np.ndarray:
@@ -73,6 +74,26 @@ class Contest:
             times.append(1000 * (time.perf_counter() - begin))
         self._keep(np.concatenate(codes, axis=1), np.zeros(0, np.float32))
         return {"frame_ms": times}
+
+    def endurance(self) -> dict[str, Any]:
+        """10,000 frames one at a time: how memory and time are near the start and at the end."""
+        encoder, decoder = self.codec.stream_encoder(), self.codec.stream_decoder()
+        times, start_mb, count = [], 0.0, len(self.samples) // self.frame_size
+        for i in range(_FRAMES_OF_ENDURANCE):
+            at = i % count * self.frame_size
+            begin = time.perf_counter()
+            decoder.push(encoder.push(self.samples[at : at + self.frame_size]))
+            times.append(1000 * (time.perf_counter() - begin))
+            if i == _FRAMES_OF_ENDURANCE // 10:  # by the 125th all states have their full size
+                start_mb = rss_mb()
+        tenth = len(times) // 10
+        return {
+            "frames": len(times),
+            "growth_mb": rss_mb() - start_mb,
+            "first_ms": float(np.median(times[tenth : 2 * tenth])),
+            "last_ms": float(np.median(times[-tenth:])),
+            "p95_ms": float(np.percentile(times, 95)),
+        }
 
     def _keep(self, codes: np.ndarray, sound: np.ndarray) -> None:
         np.savez(Path(self.job["folder"]) / f"{self.name}.npz", codes=codes, sound=sound)
@@ -166,12 +187,23 @@ def ceiling_gflops() -> float:
     return 2 * 1536**3 / best / 1e9
 
 
+def rss_mb() -> float:
+    """Memory this process holds now, in MB; 0.0 where the system does not say."""
+    return _status_mb("VmRSS")
+
+
+def _status_mb(field: str) -> float:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0.0
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(fields[field].split()[0]) * 1024 / 1e6
+
+
 def peak_rss_mb() -> float:
     """Most memory this process ever held, in MB; 0.0 where the system does not say."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux: getrusage would inherit the peak of the process that started this one
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
+    if peak := _status_mb("VmHWM"):  # Linux: getrusage would inherit the peak of the process that started this one
+        return peak
     try:
         import resource
     except ImportError:
@@ -194,6 +226,9 @@ def main() -> None:
                 answer = {"gflops": ceiling_gflops()}
             elif job["do"] == "memory":
                 answer = {"peak_rss_mb": peak_rss_mb()}
+            elif job["do"] == "endurance":
+                assert contest is not None
+                answer = contest.endurance()
             else:
                 assert contest is not None
                 answer = contest.round()

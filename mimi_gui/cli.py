@@ -243,6 +243,9 @@ def bench(
     seconds: Annotated[float, typer.Option("--seconds", min=1, help="Length of the clip.")] = 10.0,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Interleaved rounds.")] = 5,
     only: Annotated[list[str] | None, typer.Option("--only", help="A contestant; may be given again.")] = None,
+    endurance: Annotated[
+        bool, typer.Option("--endurance", help="Also 10,000 single frames, some minutes: does memory grow?")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Measure speed, memory and exactness beside transformers, moshi and rustymimi.
@@ -257,7 +260,9 @@ def bench(
             raise typer.BadParameter(f"{name} is not one of {', '.join(CONTESTANTS)}")
     tell = say if sys.stderr.isatty() else None
     chosen = tuple(only) if only else None
-    result = run(model, duration_s=seconds, repeats=repeats, contestants=chosen, progress=tell)
+    result = run(
+        model, duration_s=seconds, repeats=repeats, contestants=chosen, endurance=endurance, progress=tell
+    )
     if as_json:
         print(json.dumps(result, indent=2))
     else:

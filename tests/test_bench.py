@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mimi_gui import bench
+from mimi_gui import bench, bench_player
 
 
 def test_ours_and_transformers_side_by_side(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,3 +34,19 @@ def test_ours_and_transformers_side_by_side(tiny_checkpoint: Path, capsys: pytes
     assert said
     bench.print_table(result)
     assert "Mimi GUI" in capsys.readouterr().out
+
+
+def test_endurance_tells_how_memory_and_time_went(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench_player, "_FRAMES_OF_ENDURANCE", 400)
+    contest = bench_player.Contest("mimi_gui_frames", {"model": str(tiny_checkpoint), "duration_s": 2.0, "folder": ""})
+    figures = contest.endurance()
+    contest.codec.close()
+    assert figures["frames"] == 400
+    assert figures["growth_mb"] < 5
+    assert 0 < figures["last_ms"] <= figures["p95_ms"] * 2
+    head = {"model": {"name": "m"}, "duration_s": 1.0, "machine": {"cpu": "c"}}
+    frames = {"peak_rss_mb": 1.0, "endurance": figures}
+    bench.print_table({**head, "contestants": {"mimi_gui_frames": frames}})
+    assert "400 frames one at a time: memory grew by" in capsys.readouterr().out.replace("\n", " ")
