@@ -314,7 +314,7 @@ def test_bars_cover_what_geometry_says(back: str, front: str) -> None:
         cover = np.zeros((37, 50))
         cover[:, columns] = np.clip(np.minimum(bottom, rows + 1) - np.maximum(top, rows), 0, 1)
         wanted = cover * 255 if front == "#ffffff" else 255 - cover * 255
-        painted = (bars(columns, top, bottom, (37, 50), ramp) & 255).astype(float)
+        painted = (bars(columns, top, bottom, np.empty((37, 50), np.uint32), ramp) & 255).astype(float)
         assert np.abs(painted - wanted).max() <= 1
 
 

@@ -283,7 +283,9 @@ class HeatmapView(Lane):
             bright = np.where(shown, bright, faint)
         colors[:, :num_inside] = bright
         edges = self._pixel_edges(height, ratio)
-        pixels = np.repeat(colors, np.diff(edges), axis=0)
+        pixels = self.canvas(height, width)
+        for row, color in enumerate(colors):
+            pixels[edges[row] : edges[row + 1]] = color
         self._cut_cells(pixels, edges, frame_s / step_s, ratio)
         return pixels
 

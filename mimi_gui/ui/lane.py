@@ -287,6 +287,15 @@ class Lane(TimeCanvas):
         """
         return None
 
+    def canvas(self, height: int, width: int) -> np.ndarray:
+        """Memory for :meth:`plot_pixels`, uint32 [height, width], the same again while the size stays.
+
+        Fresh memory of this size costs a page fault for each 4 kB, which on a fine screen is more than the drawing.
+        """
+        if self._pixels.shape != (height, width) or not self._pixels.flags.writeable:
+            self._pixels = np.empty((height, width), np.uint32)
+        return self._pixels
+
     def draw_plot(self, painter: QPainter, size: QSize, ratio: float) -> None:
         """Draw what stands over the pixels, in device pixels with the origin at 0,0."""
 

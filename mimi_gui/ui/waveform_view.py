@@ -18,6 +18,7 @@ from mimi_gui.ui.lane import Lane
 from mimi_gui.ui.theme import Theme, blend, hex_color, ramp_table
 from mimi_gui.ui.time_axis import TimeAxis, format_time
 
+_BAND_ROWS = 32
 _DOT_SPACING_PX = 7  # from here on single samples get a dot
 
 
@@ -109,16 +110,16 @@ class WaveformView(Lane):
         bottom = half - lo[keep] * (half / self._limit)
         thin = np.maximum(1.0 - (bottom - top), 0.0) / 2  # silence is a line, not nothing
         ramp = ramp_table(self.theme.plot, self._wave_color())
-        pixels = _bars(columns[keep], top - thin, bottom + thin, (height, width), ramp)
+        pixels = _bars(columns[keep], top - thin, bottom + thin, self.canvas(height, width), ramp)
         ground, grid = ramp[0], np.uint32(self.theme.color("grid").rgb())
         for y in self._grid_rows(height):
             pixels[y][pixels[y] == ground] = grid
+        middle = pixels[height // 2]  # the zero line shows through the wave
+        middle[middle == ramp[-1]] = ramp[round(0.65 * (len(ramp) - 1))]
         return pixels
 
     def draw_plot(self, painter: QPainter, size: QSize, ratio: float) -> None:
         if self._samples_in_sight is None:
-            painter.setPen(QPen(self.theme.color("plot", 0.35), 1))
-            painter.drawLine(0, size.height() // 2, size.width(), size.height() // 2)
             return
         painter.setPen(QPen(self.theme.color("grid"), 1))
         for y in self._grid_rows(size.height()):
@@ -184,22 +185,27 @@ class WaveformView(Lane):
 
 
 def _bars(
-    columns: np.ndarray, top: np.ndarray, bottom: np.ndarray, shape: tuple[int, int], ramp: np.ndarray
+    columns: np.ndarray, top: np.ndarray, bottom: np.ndarray, pixels: np.ndarray, ramp: np.ndarray
 ) -> np.ndarray:
-    """Paint vertical bars with soft ends: uint32 [height, width] from ``ramp``'s first colour to its last.
+    """Paint vertical bars with soft ends into ``pixels``, uint32 [height, width], from ``ramp``'s first colour to its
+    last; returns them.
 
     ``columns`` int64 [n]; ``top`` and ``bottom`` float [n] in pixels, at least one apart. Whole pixels by
     arithmetic on the mask, ends one by one: an eighth of the time of a look-up for every pixel.
     """
-    height, width = shape
+    height, width = pixels.shape
     top, bottom = np.clip(top, 0, height), np.clip(bottom, 0, height)
     first, last = np.ceil(top), np.floor(bottom)
     firsts, lasts = np.zeros(width, np.int16), np.zeros(width, np.int16)
     firsts[columns], lasts[columns] = first, last
     rows = np.arange(height, dtype=np.int16)[:, None]
-    pixels = ((rows >= firsts) & (rows < lasts)).view(np.uint8).astype(np.uint32)
-    pixels *= ramp[-1:] - ramp[:1]  # wraps around, and the sum wraps back (as arrays: scalars would warn)
-    pixels += ramp[:1]
+    lengths = np.maximum(lasts - firsts, 0).view(np.uint16)
+    for start in range(0, height, _BAND_ROWS):  # what is worked on at once stays in the processor's cache
+        band = slice(start, start + _BAND_ROWS)
+        inside = ((rows[band] - firsts).view(np.uint16) < lengths).view(np.uint8)  # below `first` wraps to large
+        # Wraps around, and the sum wraps back (as arrays: scalars would warn).
+        np.multiply(inside, ramp[-1:] - ramp[:1], out=pixels[band], dtype=np.uint32)
+        pixels[band] += ramp[:1]
     most = len(ramp) - 1
     for row, cover in ((first - 1, first - top), (last, bottom - last)):
         soft = (cover > 0) & (first <= last)
