@@ -83,8 +83,8 @@ def measure_latency(card: SoundCard, work_s: float) -> tuple[float, float, LiveF
     ``work_s``."""
     loop = LiveLoop(Echo(work_s), longest_s=60)
     loop.open()
-    spoken = 0.3 * signal.lfilter([1], [1, -0.95], noise(4.0)[:, 0])
-    spoken = np.repeat((spoken / np.abs(spoken).max())[:, None], 2, axis=1)
+    spoken = np.asarray(signal.lfilter([1], [1, -0.95], noise(4.0)[:, 0]))
+    spoken = np.repeat((0.9 * spoken / np.abs(spoken).max())[:, None], 2, axis=1)
     figures = []
     with running(loop), card.recording("mouth.monitor") as said, card.recording() as heard:
         with card.speaking(spoken) as child:

@@ -364,3 +364,10 @@ def test_devices_that_come_back_are_listened_to(window: House, tmp_path: Path) -
     assert recorder.calls[count:] == [("open", None)]
     assert pages.record_page is not None
     assert pages.record_page.picker.box.itemText(0) == "System default (Yeti)"
+    recorder.is_opening, recorder.is_open = False, True
+    window.until(lambda: pages.microphone.state == "ready")
+    count = len(recorder.calls)
+    pages._watch._take(SoundDevices(inputs=(YETI,), default_input="Headset", follows=True))
+    assert len(recorder.calls) == count  # PulseAudio has moved it
+    pages._watch._take(SoundDevices(inputs=(YETI,), default_input="Yeti"))
+    assert recorder.calls[count:] == [("open", None)]  # macOS and Windows have not

@@ -14,6 +14,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from mimi_gui.recording import RecordedTake, Recorder
+from mimi_gui.sound_watch import SoundDevices
 from mimi_gui.takes import UnfinishedTake, finish_take, takes_folder
 from mimi_gui.ui.device_watch import DeviceWatch
 from mimi_gui.ui.microphone import Microphone
@@ -187,13 +188,18 @@ class SoundPages(QObject):
             self.noticed.emit(Notice("info", "The recording goes on.", actions=actions, topic="recording"))
 
     @Slot(object, object)
-    def _looked(self, found: object, before: object) -> None:
+    def _looked(self, found: SoundDevices, before: SoundDevices) -> None:
         for page in (self.record_page, self.live_page):
             if page is not None:
-                page.set_devices(self._watch.devices)
-        page = self.record_page
-        if page is not None and page.isVisible() and self.microphone.state == "failed" and self._watch.devices.inputs:
-            self.microphone.open()  # what was missing may be there again
+                page.set_devices(found)
+        page, microphone = self.record_page, self.microphone
+        if page is None or not page.isVisible():
+            return
+        is_other = before.default_input not in ("", found.default_input) and not self._settings.value.input_device
+        if microphone.state == "failed" and found.inputs:
+            microphone.open()  # what was missing may be there again
+        elif microphone.state == "ready" and is_other and not found.follows:
+            microphone.open()  # the system's choice is another one now; a take that runs stays where it is
 
     @Slot(object)
     def _live_kept(self, files: object) -> None:
