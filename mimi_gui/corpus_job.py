@@ -191,7 +191,7 @@ class Outcome:
 
     Attributes:
         number: the task's.
-        status: ``ok`` (made now), ``whole`` (there already) or ``failed``.
+        status: ``ok`` (made now), ``whole`` (there already) or ``failed``; ``ready``, of no task, when a worker is.
         facts: for the manifest; with ``failed`` the ``error``.
         worker: who did it, "" for the process that runs the job.
     """

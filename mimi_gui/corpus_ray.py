@@ -78,6 +78,7 @@ class Cluster:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self._address is None and not os.environ.get("RAY_ADDRESS"):
             quiet["include_dashboard"] = False
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours tells nobody
         try:
             self._ray.init(address=self._address, **quiet)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:

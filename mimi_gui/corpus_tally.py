@@ -121,6 +121,8 @@ class Tally:
 
     def add(self, outcome: Outcome) -> None:
         """Write down what became of a task; a second outcome of the same one is of no interest."""
+        if outcome.status == "ready" and not self._done:
+            self._start = time.monotonic()  # what came before was loading
         item, target = self._waiting.pop(outcome.number, (None, None))
         if item is None or target is None:
             return

@@ -166,6 +166,9 @@ def encode(
     device: Device = "auto",
     num_codebooks: NumCodebooks = None,
     channels: Annotated[str, typer.Option("--channels", help="mix, or split: a token file per channel.")] = "mix",
+    precision: Annotated[
+        str, typer.Option("--precision", help="exact, or fast: other tokens here and there, and labelled so.")
+    ] = "exact",
     shard: Shard = "0/1",
     retry_failed: Retry = False,
     overwrite: Overwrite = False,
@@ -184,7 +187,9 @@ def encode(
         raise typer.BadParameter(f"--channels is {channels}, expected mix or split")
     options: dict[str, Any] = {"shard": _shard(shard), "retry_failed": retry_failed, "overwrite": overwrite}
     options |= _engine(engine, workers, threads, address, readers)
-    options |= {"num_codebooks": num_codebooks, "channels": channels}
+    if precision not in ("exact", "fast"):
+        raise typer.BadParameter(f"--precision is {precision}, expected exact or fast")
+    options |= {"num_codebooks": num_codebooks, "channels": channels, "precision": precision}
     mode = _check_mode(mode)
     find_items(source, AUDIO_SUFFIXES)  # fails before torch takes its seconds to load
 

@@ -106,6 +106,7 @@ class Workers:
                         raise message
                     if isinstance(message, int):
                         worker.most_tasks = message
+                        yield Outcome(0, "ready")
                         continue
                     worker.tasks.pop(message.number, None)
                     yield replace(message, worker=f"process {worker.process.pid}")

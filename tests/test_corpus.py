@@ -332,7 +332,15 @@ def test_in_a_shell(recordings: Path, tmp_path: Path, tiny_checkpoint: Path, cap
     assert json.loads(capsys.readouterr().out)["num_files"] == 9
     assert cli.main(["corpus", "decode", out, out + "2", "--device", "cpu", "--format", "wav", "-q"]) == 0
     assert len(list(Path(out + "2").rglob("*.wav"))) == 9
-    for wrong in (["--shard", "2/2"], ["--shard", "x"], ["--channels", "both"], ["--progress", "xml"]):
+    for wrong in (
+        ["--shard", "2/2"],
+        ["--shard", "x"],
+        ["--channels", "both"],
+        ["--progress", "xml"],
+        ["--precision", "x"],
+        ["--address", "x"],
+        ["--engine", "x"],
+    ):
         assert cli.main(["corpus", "encode", str(recordings), out, *options, *wrong]) == 2
     assert cli.main(["corpus", "encode", str(tmp_path / "none"), out, *options]) == 1
 

@@ -46,6 +46,7 @@ def address() -> Iterator[str]:
         root = str(Path(__file__).resolve().parent.parent)
         patch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         cluster = Cluster(initialize_head=True, head_node_args=node)
         cluster.add_node(**{**node, "temp_dir": None})
