@@ -31,6 +31,7 @@ SETTLE_S = 0.4  # a headset that is plugged in makes a dozen events
 POLL_S = 8.0
 RETRY_S = 5.0  # until the sound server is looked for again
 _PATIENCE_S = 5.0
+_CLOSE_S = 1.0  # the window waits for it
 
 
 @dataclass(frozen=True)
@@ -119,14 +120,14 @@ class SoundWatch:
         self._due.set()
 
     def close(self) -> None:
-        """End the watch; nothing is told afterwards."""
+        """End the watch; nothing is told afterwards. A look that is under way ends by itself."""
         self._is_closed = True
         self._due.set()
         with self._lock:
             if self._server is not None:
                 self._server.kill()
         if self._thread.is_alive():
-            self._thread.join(timeout=_PATIENCE_S)
+            self._thread.join(timeout=_CLOSE_S)
 
     def _run(self) -> None:
         listener = threading.Thread(target=self._listen, daemon=True, name="sound server")

@@ -49,7 +49,7 @@ def test_a_change_of_the_default_and_a_dead_server_are_told(card: SoundCard) -> 
         assert told[-1].default_output == ""
     finally:
         watch.close()
-    assert not watch._thread.is_alive()
+    wait_until(lambda: not watch._thread.is_alive())
 
 
 @pytest.mark.sound
