@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QHideEvent
 from pytestqt.qtbot import QtBot
 
 from mimi_gui.analysis.running_spectrogram import RunningSpectrogram
@@ -199,8 +200,13 @@ def test_an_encoding_gives_way_and_is_made_again(booth: Booth) -> None:
     assert not booth.page.keep.isEnabled()
 
 
-def test_leaving_ends_it_and_errors_are_said(booth: Booth) -> None:
+def test_leaving_ends_it_and_errors_are_said(booth: Booth, monkeypatch: pytest.MonkeyPatch) -> None:
     booth.run()
+    # As when the window is made small: Qt marks what the window system does as spontaneous.
+    with monkeypatch.context() as patch:
+        patch.setattr(QHideEvent, "spontaneous", lambda event: True)
+        booth.page.hideEvent(QHideEvent())
+    assert booth.codec.cancels == []
     booth.page.hide()
     assert booth.codec.cancels == [1]
     booth.page.show()

@@ -348,12 +348,14 @@ class LivePage(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """The warning first: nothing sounds before it is answered."""
         super().showEvent(event)
-        self.card.setFocus()
+        if not event.spontaneous():
+            self.card.setFocus()
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Whoever leaves the page is not heard any more."""
+        """Whoever leaves the page is not heard any more; a window that is made small is not left."""
         super().hideEvent(event)
-        self._control.stop()
+        if not event.spontaneous():
+            self._control.stop()
 
     def set_theme(self, theme: Theme) -> None:
         """Dress in another theme."""

@@ -281,6 +281,8 @@ class RecordPage(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Listen while the page is in sight."""
         super().showEvent(event)
+        if event.spontaneous():
+            return
         if not self._microphone.is_taking:  # the last take is elsewhere by now
             self.wave.set_envelope(None)
             self.axis.set_duration(_SPAN_S)
@@ -294,8 +296,10 @@ class RecordPage(QWidget):
         self.axis.set_width(self.width() - _MARGINS_PX - GUTTER_PX - MARGIN_PX)
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Let the microphone go; a running take goes on."""
+        """Let the microphone go; a running take goes on. A window that is made small is not left."""
         super().hideEvent(event)
+        if event.spontaneous():
+            return
         if self._microphone.state == mic.COUNTDOWN:
             self._microphone.stop()
         self._microphone.close()
