@@ -83,6 +83,28 @@ def memory_mib() -> float:
     return int(re.findall(r"RssAnon:\s+(\d+)", status)[0]) / 1024
 
 
+def gaps(heard: np.ndarray, x: np.ndarray) -> list[float]:
+    """Seconds at which ``heard`` (float32 [T]) stops to be the loop ``x``, whose seam fades for 5 ms on both sides; it
+    is picked up again where it goes on."""
+    found: list[float] = []
+    start, offset = 0, 0  # heard[t] should be x[(t + offset) % len(x)] from start on
+    while start < len(heard):
+        phase = (np.arange(start, len(heard)) + offset) % len(x)
+        inside = (phase >= 240) & (phase < len(x) - 240)
+        wrong = np.flatnonzero(inside & (heard[start:] != x[phase]))
+        if len(wrong) == 0:
+            break
+        found.append((start + int(wrong[0])) / RATE)
+        for start in range(start + int(wrong[0]) + 480, len(heard) - 480, 480):
+            places = np.flatnonzero(x == heard[start])  # samples are random: hardly two are equal
+            if len(places) == 1 and np.array_equal(x[places[0] : places[0] + 100], heard[start : start + 100]):
+                offset = int(places[0]) - start
+                break
+        else:
+            break
+    return found
+
+
 def play(card: SoundCard, codec, seconds: float) -> Verdict:
     x = np.random.default_rng(0).uniform(0.1, 0.9, 20 * RATE).astype(np.float32)
     player = ABPlayer()
@@ -102,18 +124,17 @@ def play(card: SoundCard, codec, seconds: float) -> Verdict:
     heard = recording.samples[:, 0]
     heard = heard[np.nonzero(heard)[0][0] :]
     heard = heard[: np.nonzero(heard)[0][-1] - RATE // 2]
-    phase = np.arange(len(heard)) % len(x)
-    inside = (phase >= 240) & (phase < len(x) - 240)  # the loop's seam fades
-    wrong = np.nonzero(inside & (heard != x[phase]))[0]
+    broken = gaps(heard, x)
     assert isinstance(player._sound, SoundProcess)
     print(
-        f"{len(heard) / RATE:.0f} s heard, {len(wrong)} samples differ, {player.underruns} underruns"
+        f"{len(heard) / RATE:.0f} s heard, interrupted {len(broken)} times"
+        f"{' (at ' + ', '.join(f'{at:.1f}' for at in broken[:10]) + ' s)' if broken else ''}, {player.underruns} underruns"
         f" counted, longest gap between callbacks {1000 * player._sound.longest_gap_s:.0f} ms,"
         f" latency {1000 * player.latency_s:.0f} ms, {frames[0] * 0.08:.0f} s of audio encoded meanwhile"
     )
     verdict = Verdict()
     verdict.check(f"{len(heard) / RATE:.0f} of {seconds:.0f} s heard", len(heard) / RATE > seconds - 5)
-    verdict.check(f"{len(wrong)} samples differ (0)", len(wrong) == 0)
+    verdict.check(f"interrupted {len(broken)} times (0)", not broken)
     verdict.check(f"{player.underruns} underruns (0)", player.underruns == 0)
     player.close()
     return verdict
