@@ -15,6 +15,7 @@ import torch
 from mimi_gui.engine import Engine
 from mimi_gui.errors import Cancelled
 from mimi_gui.streaming import StreamEncoder, is_out_of_memory, state_rows
+from mimi_gui.transfers import download, upload
 
 Cancel = Callable[[], bool]
 
@@ -79,20 +80,19 @@ def _encode_group(
         if cancel is not None and cancel():
             raise Cancelled
         stop = min(start + chunk_frames, num_frames[0])
-        chunk = torch.zeros((alive, (stop - start) * size))
-        for row, recording in zip(chunk.numpy(), recordings, strict=False):
+        chunk = np.zeros((alive, (stop - start) * size), np.float32)
+        for row, recording in zip(chunk, recordings, strict=False):
             piece = recording[start * size : stop * size]
             row[: len(piece)] = piece
         try:
-            codes, after = engine.encode(chunk.to(engine.device), state, num_codebooks)
-            codes = codes.to(torch.int16).cpu().numpy()
+            codes, after = engine.encode(upload(chunk, engine.device), state, num_codebooks)
+            codes = download(codes.to(torch.int16))()
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             codes = after = None
         if codes is None:  # out of the handler: the traceback no longer holds the tensors of the failed chunk
-            if engine.device.type == "cuda":
-                torch.cuda.empty_cache()
+            engine.free_memory()
             if stop - start > 1:
                 chunk_frames = (stop - start) // 2
                 continue

@@ -41,6 +41,7 @@ def run(
     duration_s: float = 10.0,
     repeats: int = 5,
     contestants: tuple[str, ...] | None = None,
+    device: str = "cpu",
     endurance: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
@@ -51,14 +52,17 @@ def run(
         duration_s: length of the synthetic clip.
         repeats: interleaved rounds after one warm-up.
         contestants: of :data:`CONTESTANTS`; None for all that are installed.
+        device: ``cpu`` or ``cuda:0``; rustymimi is for the CPU only.
         endurance: also run 10,000 single frames through ``mimi_gui_frames`` (some minutes): ``endurance`` in its
             figures has the growth of its memory and the time of a frame near the start and at the end.
         progress: told in a few words what is going on.
 
     Returns:
-        ``{"machine", "model", "duration_s", "repeats", "ceiling_gflops", "contestants": {name: {...}}}``.
+        ``{"machine", "model", "device", "duration_s", "repeats", "ceiling_gflops", "gflop_per_s", "contestants":
+        {name: {...}}}``; ``gflop_per_s`` is [encoding, decoding], of a second of audio.
         Per contestant: ``encode_x`` and ``decode_x`` (median times real time) with ``_spread`` (min, max),
-        ``frame_ms`` (encode + decode of one frame, median and p95) where it streams, ``peak_rss_mb``,
+        ``encode_ceiling`` and ``decode_ceiling`` (share of the ceiling reached, 0 to 1),
+        ``frame_ms`` (encode + decode of one frame, median and p95) where it streams, ``peak_rss_mb``, ``peak_vram_mb``,
         ``tokens_equal`` (share equal to transformers, whole clip) and ``decode_error`` (of the peak); or ``error``.
 
     Raises:
@@ -68,17 +72,18 @@ def run(
 
     say = progress or (lambda _words: None)
     checkpoint = fetch_checkpoint(model_name)
-    chosen = [c for c in (contestants or CONTESTANTS) if _installed(c)]
+    chosen = [c for c in (contestants or CONTESTANTS) if _installed(c) and (c != "rustymimi" or device == "cpu")]
     result: dict[str, Any] = {
         "machine": {"cpu": _cpu_name(), "cores": _num_cores(), "python": platform.python_version()},
         "model": {"name": checkpoint.name, "digest": checkpoint.digest},
+        "device": device,
         "duration_s": duration_s,
         "repeats": repeats,
         "contestants": {},
     }
     with tempfile.TemporaryDirectory(prefix="mimi-gui-bench-") as folder:
         say("writing the weights for all")
-        job = {"model": str(checkpoint.path), "duration_s": duration_s, "folder": folder}
+        job = {"model": str(checkpoint.path), "device": device, "duration_s": duration_s, "folder": folder}
         if any(c in ("moshi", "rustymimi") for c in chosen):
             job["moshi_file"] = _moshi_file(checkpoint, Path(folder))
         players = {name: _Player(name, job) for name in chosen}
@@ -94,6 +99,7 @@ def run(
             result["ceiling_gflops"] = next(iter(players.values())).ask("ceiling").get("gflops") if players else None
             for name, player in players.items():
                 result["contestants"][name] = _summary(name, player)
+            _compare_with_ceiling(result, players)
             if endurance and "mimi_gui_frames" in players:
                 say("10,000 frames one at a time")
                 answer = players["mimi_gui_frames"].ask("endurance")
@@ -122,10 +128,12 @@ def print_table(result: dict[str, Any]) -> None:
         for way in ("encode", "decode"):
             speed = figures.get(f"{way}_x")
             ratio = f" ({speed / base[f'{way}_x']:.2f}x)" if speed and base.get(f"{way}_x") else ""
-            cells.append(f"{speed:.1f}x{ratio}" if speed else "")
+            share = f", {100 * figures[f'{way}_ceiling']:.0f} %" if f"{way}_ceiling" in figures else ""
+            cells.append(f"{speed:.1f}x{ratio}{share}" if speed else "")
         frame = figures.get("frame_ms")
         cells.append(f"{frame['median']:.1f} / {frame['p95']:.1f} ms" if frame else "")
-        cells.append(f"{figures['peak_rss_mb']:.0f} MB")
+        vram = f" + {figures['peak_vram_mb']:.0f} MB GPU" if figures.get("peak_vram_mb") else ""
+        cells.append(f"{figures['peak_rss_mb']:.0f} MB{vram}")
         equal, error = figures.get("tokens_equal"), figures.get("decode_error")
         cells.append(f"{100 * equal:.3f} %" if equal is not None else "")
         cells.append(f"{error:.1e}" if error is not None else "")
@@ -141,8 +149,8 @@ def print_table(result: dict[str, Any]) -> None:
         )
     if result.get("ceiling_gflops"):
         console.print(
-            f"Matrix products reach {result['ceiling_gflops']:.0f} GFLOP/s here (float32, oneDNN). Speeds are times"
-            " real time; in brackets: against transformers in this run."
+            f"Matrix products reach {result['ceiling_gflops']:.0f} GFLOP/s here (float32). Speeds are times real time;"
+            " in brackets: against transformers in this run; then the share of what the matrix products reach."
         )
 
 
@@ -191,10 +199,10 @@ class _Player:
 
 
 def _summary(name: str, player: _Player) -> dict[str, Any]:
-    memory = player.ask("memory").get("peak_rss_mb", 0.0)
+    memory = player.ask("memory")
     if player.error:
         return {"error": player.error}
-    figures: dict[str, Any] = {"label": LABELS[name], "peak_rss_mb": memory}
+    figures: dict[str, Any] = {"label": LABELS[name], **memory}
     for way in ("encode_x", "decode_x"):
         speeds = [a[way] for a in player.answers if a.get(way)]
         if speeds:
@@ -204,6 +212,19 @@ def _summary(name: str, player: _Player) -> dict[str, Any]:
     if times:
         figures["frame_ms"] = {"median": statistics.median(times), "p95": times[int(0.95 * (len(times) - 1))]}
     return figures
+
+
+def _compare_with_ceiling(result: dict[str, Any], players: dict[str, _Player]) -> None:
+    """How much of what the machine can do each contestant does; the work is counted on our own engine."""
+    ours = players.get("mimi_gui") or players.get("mimi_gui_frames")
+    work = ours.ask("work").get("gflop_per_s") if ours is not None else None
+    result["gflop_per_s"] = work
+    if not work or not result["ceiling_gflops"]:
+        return
+    for figures in result["contestants"].values():
+        for way, amount in zip(("encode", "decode"), work, strict=True):
+            if figures.get(f"{way}_x"):
+                figures[f"{way}_ceiling"] = figures[f"{way}_x"] * amount / result["ceiling_gflops"]
 
 
 def _compare(result: dict[str, Any], folder: Path) -> None:

@@ -102,7 +102,7 @@ class Contest:
         from mimi_gui.codec import MimiCodec, tune_process
 
         tune_process()
-        self.codec = MimiCodec.from_pretrained(self.job["model"], device="cpu")
+        self.codec = MimiCodec.from_pretrained(self.job["model"], device=self.job.get("device", "cpu"))
         self.sample_rate, self.frame_size = self.codec.info.sample_rate, self.codec.info.frame_size
         self.encode = lambda samples: self.codec.encode(samples).array
         self.decode = lambda codes: self.codec.decode(codes)
@@ -113,14 +113,15 @@ class Contest:
         from mimi_gui.checkpoints import fetch_checkpoint
         from mimi_gui.weights import load_model
 
-        model: Any = load_model(fetch_checkpoint(self.job["model"]))
+        device = self.job.get("device", "cpu")
+        model: Any = load_model(fetch_checkpoint(self.job["model"])).to(device)
         step = 50 * self.frame_size
 
         def encode(samples: np.ndarray) -> np.ndarray:
             with torch.inference_mode():
-                audio = torch.from_numpy(samples)[None, None]
+                audio = torch.from_numpy(samples)[None, None].to(device)
                 if self.name == "transformers":
-                    return model.encode(audio).audio_codes[0].numpy()
+                    return model.encode(audio).audio_codes[0].cpu().numpy()
                 parts, keys, padding = [], None, None
                 for start in range(0, audio.shape[-1], step):
                     out = model.encode(
@@ -130,12 +131,12 @@ class Contest:
                         use_streaming=True,
                     )
                     keys, padding = out.encoder_past_key_values, out.padding_cache
-                    parts.append(out.audio_codes[0].numpy())
+                    parts.append(out.audio_codes[0].cpu().numpy())
                 return np.concatenate(parts, axis=1)
 
         def decode(codes: np.ndarray) -> np.ndarray:
             with torch.inference_mode():
-                return model.decode(torch.from_numpy(codes)[None]).audio_values[0, 0].numpy()
+                return model.decode(torch.from_numpy(codes)[None].to(device)).audio_values[0, 0].cpu().numpy()
 
         self.encode, self.decode = encode, decode
 
@@ -143,15 +144,16 @@ class Contest:
         import torch
         from moshi.models import loaders  # type: ignore[import-not-found]
 
-        model: Any = loaders.get_mimi(self._moshi_file(), device="cpu", num_codebooks=32)
+        device = self.job.get("device", "cpu")
+        model: Any = loaders.get_mimi(self._moshi_file(), device=device, num_codebooks=32)
 
         def encode(samples: np.ndarray) -> np.ndarray:
             with torch.no_grad():
-                return model.encode(torch.from_numpy(samples)[None, None])[0].numpy()
+                return model.encode(torch.from_numpy(samples)[None, None].to(device))[0].cpu().numpy()
 
         def decode(codes: np.ndarray) -> np.ndarray:
             with torch.no_grad():
-                return model.decode(torch.from_numpy(codes)[None])[0, 0].numpy()
+                return model.decode(torch.from_numpy(codes)[None].to(device))[0, 0].cpu().numpy()
 
         self.encode, self.decode = encode, decode
 
@@ -169,13 +171,14 @@ class Contest:
         return path
 
 
-def ceiling_gflops() -> float:
-    """The best float32 matrix product on this machine, now, with torch's own number of threads."""
+def ceiling_gflops(device: str = "cpu") -> float:
+    """The best float32 matrix product on this machine, now; on the CPU with torch's own number of threads."""
     import torch
 
-    a, b = torch.randn(1536, 1536), torch.randn(1536, 1536)
+    size = 1536 if device == "cpu" else 8192
+    a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
     products = [lambda: torch.mm(a, b)]
-    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if device == "cpu" and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         products.append(lambda: torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], ""))
     best = float("inf")
     with torch.inference_mode():
@@ -183,8 +186,16 @@ def ceiling_gflops() -> float:
             for _ in range(12):
                 start = time.perf_counter()
                 product()
+                if device != "cpu":
+                    torch.cuda.synchronize(device)
                 best = min(best, time.perf_counter() - start)
-    return 2 * 1536**3 / best / 1e9
+    return 2 * size**3 / best / 1e9
+
+
+def vram_mb() -> float:
+    """Most memory that torch ever held on the GPU, in MB; 0.0 without one."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.max_memory_reserved() / 1e6 if torch is not None and torch.cuda.is_initialized() else 0.0
 
 
 def rss_mb() -> float:
@@ -223,9 +234,12 @@ def main() -> None:
             if job["do"] == "load":
                 contest, answer = Contest(sys.argv[1], job), {}
             elif job["do"] == "ceiling":
-                answer = {"gflops": ceiling_gflops()}
+                answer = {"gflops": ceiling_gflops(job.get("device", "cpu"))}
             elif job["do"] == "memory":
-                answer = {"peak_rss_mb": peak_rss_mb()}
+                answer = {"peak_rss_mb": peak_rss_mb(), "peak_vram_mb": vram_mb()}
+            elif job["do"] == "work":
+                assert contest is not None
+                answer = {"gflop_per_s": contest.codec._open().work()}
             elif job["do"] == "endurance":
                 assert contest is not None
                 answer = contest.endurance()

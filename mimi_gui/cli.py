@@ -243,6 +243,7 @@ def bench(
     seconds: Annotated[float, typer.Option("--seconds", min=1, help="Length of the clip.")] = 10.0,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Interleaved rounds.")] = 5,
     only: Annotated[list[str] | None, typer.Option("--only", help="A contestant; may be given again.")] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, or cuda.")] = "cpu",
     endurance: Annotated[
         bool, typer.Option("--endurance", help="Also 10,000 single frames, some minutes: does memory grow?")
     ] = False,
@@ -260,8 +261,19 @@ def bench(
             raise typer.BadParameter(f"{name} is not one of {', '.join(CONTESTANTS)}")
     tell = say if sys.stderr.isatty() else None
     chosen = tuple(only) if only else None
+    place = device
+    if device != "cpu":
+        from mimi_gui.codec import choose_device
+
+        place = choose_device(device)
     result = run(
-        model, duration_s=seconds, repeats=repeats, contestants=chosen, endurance=endurance, progress=tell
+        model,
+        duration_s=seconds,
+        repeats=repeats,
+        contestants=chosen,
+        device=place,
+        endurance=endurance,
+        progress=tell,
     )
     if as_json:
         print(json.dumps(result, indent=2))

@@ -26,8 +26,9 @@ Cancel = Callable[[], bool]
 PRECISIONS = ("exact", "fast")
 
 _CPU_CHUNK_FRAMES = 125  # 10 s: the weights are read once for many frames, and a cancel is heard soon enough
-_GPU_CHUNK_FRAMES = 750  # 60 s
-_GPU_ROWS = 16  # recordings at once, a part of the chunk each
+_GPU_CHUNK_FRAMES = 250  # 20 s: half a gigabyte of activations; chosen by reckoning, no GPU was there to measure on
+_GPU_ROWS = 16  # recordings at once
+_GPU_BATCH_FRAMES = 1000  # of all rows together
 
 
 def tune_process() -> None:
@@ -214,7 +215,7 @@ class MimiCodec:
             self._open(),
             arrays,
             self._num_codebooks(num_codebooks),
-            frames=self.chunk_frames,
+            frames=self.chunk_frames if self.device == "cpu" else _GPU_BATCH_FRAMES,
             least_rows=1 if self.device == "cpu" else _GPU_ROWS,
             cancel=cancel,
         )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mimi_gui.codes import CodecInfo
+from mimi_gui.graphs import GraphCache
 from mimi_gui.kernels import Convolution, ResidualBlock, TransposedConvolution
 from mimi_gui.latents import ResidualQuantizer, Transformer
 
@@ -43,6 +44,7 @@ class Engine:
         self.device = next(model.parameters()).device
         self._dtype = torch.bfloat16 if precision == "fast" and self.device.type == "cpu" else torch.float32
         self._model, self._fill = model, fill or (lambda _part: None)
+        self._graphs = GraphCache(capture=True) if self.device.type == "cuda" else None
         self._lock = threading.RLock()
         self._encoder: _Encoder | None = None
         self._decoder: _Decoder | None = None
@@ -67,8 +69,14 @@ class Engine:
             int64 codes ``[B, K, n]`` and the new state. ``state`` itself is left as it was.
         """
         encoder = self._encoding()
+
+        def step(x: Tensor, before: Any) -> tuple[Tensor, Any]:
+            return encoder.run(x, before, num_codebooks)
+
         with arithmetic(self.device, self.precision):
-            return encoder.run(samples, state, num_codebooks)
+            if self._graphs is None:
+                return step(samples, state)
+            return self._graphs.run(("encode", num_codebooks), step, samples, state)
 
     def decode(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
         """Decode frames.
@@ -82,8 +90,30 @@ class Engine:
             float32 samples ``[B, n * frame_size]`` and the new state. ``state`` itself is left as it was.
         """
         decoder = self._decoding()
+
+        def step(x: Tensor, before: Any) -> tuple[Tensor, Any]:
+            return decoder.run(x, before, codebooks)
+
         with arithmetic(self.device, self.precision):
-            return decoder.run(codes, state, codebooks)
+            if self._graphs is None:
+                return step(codes, state)
+            return self._graphs.run(("decode", *codebooks), step, codes, state)
+
+    def work(self) -> tuple[float, float]:
+        """Multiplications and additions of the products, in GFLOP per second of audio: (encoding, decoding)."""
+        encoder, decoder = self._encoding(), self._decoding()
+        rate = float(self.info.sample_rate)
+        down = _flops([*encoder.operators, encoder.transformer, *encoder.after], rate)
+        table = self._quantizing().num_weights
+        up = _flops([*decoder.before, decoder.transformer, *decoder.operators], self.info.frame_rate)
+        return (down + 2 * table * self.info.frame_rate) / 1e9, up / 1e9
+
+    def free_memory(self) -> None:
+        """Give back what the device can spare: it had none left for a chunk."""
+        if self._graphs is not None:
+            self._graphs.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def centroids(self, level: int) -> Tensor:
         """The codewords of codebook ``level``, float32 ``[cardinality, D]`` on the engine's device; not a copy."""
@@ -121,6 +151,10 @@ class _Quantizer:
         self._semantic = ResidualQuantizer(module.semantic_residual_vector_quantizer)
         self._acoustic = ResidualQuantizer(module.acoustic_residual_vector_quantizer)
 
+    @property
+    def num_weights(self) -> int:
+        return self._semantic.table.numel() + self._acoustic.table.numel()
+
     def prepare_search(self) -> None:
         self._semantic.prepare_search()
         self._acoustic.prepare_search()
@@ -142,13 +176,20 @@ class _Quantizer:
         at = [i for i, k in enumerate(codebooks) if k < semantic]
         total = None
         if at:
-            total = self._semantic.decode(codes[at], [codebooks[i] for i in at])
+            total = self._semantic.decode(_rows(codes, at), [codebooks[i] for i in at])
         at = [i for i, k in enumerate(codebooks) if k >= semantic]
         if at:
-            share = self._acoustic.decode(codes[at], [codebooks[i] - semantic for i in at])
+            share = self._acoustic.decode(_rows(codes, at), [codebooks[i] - semantic for i in at])
             total = share if total is None else total + share
         assert total is not None  # the streams refuse an empty choice
         return total
+
+
+def _rows(codes: Tensor, at: list[int]) -> Tensor:
+    """``codes[at]`` without sending the numbers to the device."""
+    if at == list(range(at[0], at[0] + len(at))):
+        return codes[at[0] : at[0] + len(at)]
+    return torch.stack([codes[i] for i in at])
 
 
 class _Encoder:
@@ -164,15 +205,23 @@ class _Encoder:
         self._fast, self._slow = operators[:split], operators[split:]
         self._frame_size = info.frame_size
         fill("encoder_transformer")
-        self._transformer = Transformer(parts["encoder_transformer"], model.config, dtype)
+        self.transformer = Transformer(parts["encoder_transformer"], model.config, dtype)
         fill("downsample")
         self._downsample = None if parts["downsample"] is None else _convolution(parts["downsample"], elu=False)
+
+    @property
+    def operators(self) -> list:
+        return [*self._fast, *self._slow]
+
+    @property
+    def after(self) -> list:
+        return [] if self._downsample is None else [self._downsample]
 
     def run(self, samples: Tensor, state: Any, num_codebooks: int) -> tuple[Tensor, Any]:
         fast, slow, transformer, down = state or (None, None, None, None)
         x, fast = _run_in_blocks(self._fast, samples[..., None], fast, self._frame_size)
         x, slow = _run(self._slow, x, slow)
-        x, transformer = self._transformer.run(x.float(), transformer)
+        x, transformer = self.transformer.run(x.float(), transformer)
         if self._downsample is not None:
             x, down = self._downsample.run(x, down)
         codes = self._quantizer.encode(x, num_codebooks)
@@ -188,19 +237,27 @@ class _Decoder:
         fill("upsample")
         self._upsample = None if parts["upsample"] is None else _transposed(parts["upsample"], elu=False)
         fill("decoder_transformer")
-        self._transformer = Transformer(parts["decoder_transformer"], model.config, dtype)
+        self.transformer = Transformer(parts["decoder_transformer"], model.config, dtype)
         fill("decoder")
         operators = _operators(parts["decoder"].layers, dtype)
         large = [i for i, operator in enumerate(operators) if operator.num_weights > _SMALL_WEIGHTS]
         split = large[-1] + 1 if large else 0
         self._slow, self._fast = operators[:split], operators[split:]
 
+    @property
+    def operators(self) -> list:
+        return [*self._slow, *self._fast]
+
+    @property
+    def before(self) -> list:
+        return [] if self._upsample is None else [self._upsample]
+
     def run(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
         up, transformer, slow, fast = state or (None, None, None, None)
         x = self._quantizer.decode(codes.transpose(0, 1), codebooks)
         if self._upsample is not None:
             x, up = self._upsample.run(x, up)
-        x, transformer = self._transformer.run(x, transformer)
+        x, transformer = self.transformer.run(x, transformer)
         x, slow = _run(self._slow, x, slow)
         x, fast = _run_in_blocks(self._fast, x, fast, x.shape[1] // codes.shape[2])
         return x[..., 0], (up, transformer, slow, fast)
@@ -221,7 +278,7 @@ def arithmetic(device: torch.device, precision: str = "exact") -> Iterator[None]
         before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "fast"
         try:
-            with torch.inference_mode():
+            with torch.cuda.device(device), torch.inference_mode():
                 yield
         finally:
             torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
@@ -261,6 +318,21 @@ def _run_in_blocks(operators: list, x: Tensor, states: tuple | None, frame_rows:
         parts.append(y)
     assert states is not None
     return torch.cat(parts, 1), states
+
+
+def _flops(operators: list, rate: float) -> float:
+    """Per second, of operators one after the other, where ``rate`` rows a second go into the first."""
+    total = 0.0
+    for operator in operators:
+        if isinstance(operator, TransposedConvolution):
+            total += 2 * operator.num_weights * rate
+            rate *= operator.stride
+        elif isinstance(operator, Convolution):
+            rate /= operator.stride
+            total += 2 * operator.num_weights * rate
+        else:
+            total += 2 * operator.num_weights * rate
+    return total
 
 
 def _convolution(module: Any, *, elu: bool, dtype: torch.dtype = torch.float32) -> Convolution:

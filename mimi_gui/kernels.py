@@ -105,7 +105,7 @@ class Linear:
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None, dtype: torch.dtype = torch.float32) -> None:
         weight, bias = weight.detach().to(dtype).contiguous(), None if bias is None else bias.detach().to(dtype)
-        self.bias, self.num_outputs, self.dtype = bias, weight.shape[0], dtype
+        self.bias, self.num_weights, self.dtype = bias, weight.numel(), dtype
         self.packed = (
             weight.device.type == "cpu"
             and torch.backends.mkldnn.is_available()

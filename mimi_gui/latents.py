@@ -64,23 +64,39 @@ class Transformer:
         self.rotary_scaling = float(module.rotary_emb.attention_scaling)
         self.num_heads, self.num_kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_dim, self.window = config.head_dim, config.sliding_window
+        linears = [part for layer in self.layers for part in (layer.qkv, layer.out, layer.up, layer.down)]
+        attention = 2 * self.window * self.num_heads * self.head_dim * len(self.layers)  # scores and their sums
+        self.num_weights = sum(linear.num_weights for linear in linears) + attention
+        self._last_blocks: dict[tuple[int, int], list[tuple]] = {}
 
     def run(self, x: Tensor, state: tuple | None) -> tuple[Tensor, tuple]:
         """``[B, T, C]`` -> ``[B, T, C]``, any T."""
         position, past_keys, past_values = state or (0, None, None)
-        steps = torch.arange(position, position + x.shape[1], device=x.device).float()
+        steps = (torch.arange(x.shape[1], device=x.device) + position).float()  # a CUDA graph has it as a tensor
         angles = steps[:, None] * self.inverse_frequencies  # as MimiRotaryEmbedding computes them, to the last bit
         cos, sin = angles.cos() * self.rotary_scaling, angles.sin() * self.rotary_scaling
         cos, sin = torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
         num_past = 0 if past_keys is None else past_keys[0].shape[2]
-        blocks = self._blocks(x.shape[1], num_past, x.device)
+        blocks = self._remembered_blocks(x.shape[1], num_past, x.device)
         keys, values = [], []
         for i, layer in enumerate(self.layers):
             past = None if past_keys is None or past_values is None else (past_keys[i], past_values[i])
             x, key, value = self._layer(layer, x, cos, sin, past, blocks)
             keys.append(key)
             values.append(value)
-        return x, (position + steps.shape[0], tuple(keys), tuple(values))
+        return x, (position + x.shape[1], tuple(keys), tuple(values))
+
+    def _remembered_blocks(self, num_steps: int, num_past: int, device: torch.device) -> list[tuple]:
+        """``_blocks``; on the CPU those of the last sizes, which a stream asks for again and again."""
+        if device.type != "cpu":
+            return self._blocks(num_steps, num_past, device)
+        key = num_steps, num_past
+        blocks = self._last_blocks.get(key)
+        if blocks is None:
+            if len(self._last_blocks) >= 8:
+                self._last_blocks = {}
+            blocks = self._last_blocks[key] = self._blocks(num_steps, num_past, device)
+        return blocks
 
     def _blocks(self, num_steps: int, num_past: int, device: torch.device) -> list[tuple]:
         """Queries in blocks that see little more than their window: cost grows with T, not with its square."""
@@ -154,6 +170,7 @@ class ResidualQuantizer:
         self.project_in = None if module.input_proj is None else module.input_proj.weight.detach()[..., 0]
         self.project_out = None if module.output_proj is None else module.output_proj.weight.detach()[..., 0]
         self.num_codebooks, self.cardinality = self.table.shape[:2]
+        self._offsets = torch.arange(self.num_codebooks, device=self.table.device) * self.cardinality
 
     def prepare_search(self) -> None:
         """What only encoding needs: the codewords once more, as a product wants them."""
@@ -175,8 +192,12 @@ class ResidualQuantizer:
 
     def decode(self, codes: Tensor, rows: list[int]) -> Tensor:
         """int64 ``[len(rows), B, T]``, the codes of codebooks ``rows`` -> their share of the latents, ``[B, T, C]``."""
-        offsets = torch.tensor(rows, device=codes.device) * self.cardinality
-        flat = (codes.flatten(1) + offsets[:, None]).T
+        # No list of numbers goes to the device here: a CUDA graph could not record that.
+        if rows == list(range(rows[0], rows[0] + len(rows))):
+            flat = codes.flatten(1) + self._offsets[rows[0] : rows[0] + len(rows), None]
+        else:
+            flat = torch.stack([codes[i].flatten() + row * self.cardinality for i, row in enumerate(rows)])
+        flat = flat.T.contiguous()
         total = F.embedding_bag(flat, self.table.view(-1, self.table.shape[-1]), mode="sum")
         total = total.view(*codes.shape[1:], -1)
         return total if self.project_out is None else F.linear(total, self.project_out)

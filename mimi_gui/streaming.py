@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mimi_gui.engine import Engine
 from mimi_gui.errors import DeviceError
+from mimi_gui.transfers import download, upload
 
 
 class _Stream:
@@ -33,14 +34,19 @@ class _Stream:
         """Frames that came out so far."""
         return self._num_frames
 
-    def _step(self, run: Callable[[int, int], tuple[np.ndarray, Any]], num_frames: int) -> list[np.ndarray]:
-        """Run ``num_frames`` in chunks. Out of memory halves the chunk and goes on from the last good state."""
+    def _step(self, run: Callable[[int, int], tuple[Tensor, Any]], num_frames: int) -> list[np.ndarray]:
+        """Run ``num_frames`` in chunks. Out of memory halves the chunk and goes on from the last good state.
+
+        A chunk's result is fetched when the next one has been started: a GPU computes and copies at the same time.
+        """
         parts: list[np.ndarray] = []
+        waiting: Callable[[], np.ndarray] | None = None
         start = 0
         while start < num_frames:
             stop = min(start + self._chunk_frames, num_frames)
             try:
-                part, state = run(start, stop)
+                result, state = run(start, stop)
+                fetch = download(result)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -48,14 +54,14 @@ class _Stream:
             else:
                 self._state = state
                 self._num_frames += stop - start
-                parts.append(part)
-                start = stop
+                if waiting is not None:
+                    parts.append(waiting())
+                waiting, start = fetch, stop
                 continue
             # Out of the handler: the traceback no longer holds the tensors of the failed chunk.
             self._chunk_frames = smaller
-            if self._engine.device.type == "cuda":
-                torch.cuda.empty_cache()
-        return parts
+            self._engine.free_memory()
+        return parts if waiting is None else [*parts, waiting()]
 
     def _smaller_chunk(self, tried_frames: int) -> int:
         if tried_frames <= 1:
@@ -70,7 +76,7 @@ class _Stream:
 def state_rows(state: Any, rows: int) -> Any:
     """The state of the first ``rows`` rows of a batch. Copies: a view would keep all rows alive."""
     if isinstance(state, Tensor):
-        return state[:rows].clone()
+        return state[:rows].clone() if state.dim() else state  # the position is the same for all rows
     return tuple(state_rows(part, rows) for part in state) if isinstance(state, tuple) else state
 
 
@@ -129,11 +135,11 @@ class StreamEncoder(_Stream):
     def _encode(self, samples: np.ndarray, num_frames: int) -> np.ndarray:
         engine, size = self._engine, self._engine.info.frame_size
 
-        def run(start: int, stop: int) -> tuple[np.ndarray, Any]:
+        def run(start: int, stop: int) -> tuple[Tensor, Any]:
             # A copy: torch warns about read-only arrays, and a GPU needs its own anyway.
-            chunk = torch.from_numpy(samples[start * size : stop * size].copy()).to(engine.device)
+            chunk = upload(samples[start * size : stop * size].copy(), engine.device)
             codes, state = engine.encode(chunk[None], self._state, self._num_codebooks)
-            return codes[0].to(torch.int16).cpu().numpy(), state
+            return codes[0].to(torch.int16), state
 
         parts = self._step(run, num_frames)
         if len(parts) == 1:
@@ -180,10 +186,10 @@ class StreamDecoder(_Stream):
         if chosen.size and not (chosen.min() >= 0 and chosen.max() < info.cardinality):
             raise ValueError(f"codes go from {chosen.min()} to {chosen.max()}, expected 0 to {info.cardinality - 1}")
 
-        def run(start: int, stop: int) -> tuple[np.ndarray, Any]:
-            chunk = torch.from_numpy(chosen[:, start:stop].astype(np.int64)).to(engine.device)
+        def run(start: int, stop: int) -> tuple[Tensor, Any]:
+            chunk = upload(chosen[:, start:stop].astype(np.int64), engine.device)
             samples, state = engine.decode(chunk[None], self._state, codebooks)
-            return samples[0].cpu().numpy(), state
+            return samples[0], state
 
         parts = self._step(run, chosen.shape[1])
         if len(parts) == 1:

@@ -77,6 +77,9 @@ class Scarce:
         self._engine, self.room, self.calls = engine, room, []
         self.info, self.device = engine.info, engine.device
 
+    def free_memory(self) -> None:
+        pass
+
     def encode(self, samples: torch.Tensor, state: Any, num_codebooks: int) -> Any:
         self.calls.append(tuple(samples.shape))
         if samples.numel() > self.room * FRAME:

@@ -31,6 +31,12 @@ def test_ours_and_transformers_side_by_side(tiny_checkpoint: Path, capsys: pytes
     assert figures["mimi_gui_frames"]["frame_ms"]["median"] <= figures["mimi_gui_frames"]["frame_ms"]["p95"]
     assert figures["mimi_gui"]["peak_rss_mb"] > 100
     assert result["ceiling_gflops"] > 1
+    encoding, decoding = result["gflop_per_s"]
+    assert figures["mimi_gui"]["encode_ceiling"] == pytest.approx(
+        figures["mimi_gui"]["encode_x"] * encoding / result["ceiling_gflops"]
+    )
+    assert 0 < figures["transformers"]["decode_ceiling"] < 1
+    assert 0 < decoding < encoding
     assert said
     bench.print_table(result)
     assert "Mimi GUI" in capsys.readouterr().out
