@@ -99,6 +99,12 @@ def test_a_drag_selects_a_rectangle_and_a_shift_rolls_it(house: House, tiny_code
     np.testing.assert_array_equal(house.window.workspace.wall.heatmap._codes, expected)
     assert house.window.transport.player.is_playing  # at once, in the loop, as B
     assert house.window.transport.player.side == "B"
+    heatmap = house.window.workspace.wall.heatmap
+    assert heatmap._selection == (3, 9, 5, 15)
+    house.window.panels.show("tokens")  # now Surgery is behind a tab: nothing is framed
+    house.until(lambda: heatmap._selection is None)
+    house.window.panels.show("surgery")
+    house.until(lambda: heatmap._selection == (3, 9, 5, 15))
     assert panel_of(house)._log.text() == "1. shifted by +3 frames: codebooks 3–9, frames 5–14"
 
 
@@ -108,6 +114,10 @@ def test_undo_and_redo_are_labelled_and_exact(house: House) -> None:
     assert not actions["undo"].isEnabled()
     press(house, "Shift")
     states.append(array_of(house).copy())
+    house.window.session.document.is_complete = False  # an hour takes minutes to decode: it can be saved at once
+    house.window._show_available()
+    assert actions["save_edits"].isEnabled()
+    assert not actions["export_audio"].isEnabled()
     press(house, "Shuffle")
     states.append(array_of(house).copy())
     settle(house)

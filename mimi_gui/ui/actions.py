@@ -18,7 +18,11 @@ SEPARATOR = "-"
 
 @dataclass(frozen=True)
 class Spec:
-    """One action. ``needs`` names what must be there: "", "open", "sound", "tokens", "list"."""
+    """One action.
+
+    ``needs`` names what must be there: "", "open", "sound", "codes" (complete tokens), "tokens" (and their whole
+    sound), "list", "undo", "redo".
+    """
 
     menu: str
     name: str
@@ -123,19 +127,19 @@ SPECS = (
          " before that differs", "open"),
     _line("Tokens"),
     Spec("Tokens", "compare_tokens", "&Compare with a Token File …", ("Ctrl+D",), "Mark what differs from other tokens,"
-         " cell by cell", "tokens"),
+         " cell by cell", "codes"),
     Spec("Tokens", "compare_take", "Compare with the Ta&ke", ("Ctrl+Shift+T",), "Mark what differs from the tokens that"
-         " the take was decoded from", "tokens"),
-    Spec("Tokens", "stop_comparing", "&Stop Comparing", (), "Light up no differences (Esc)", "tokens"),
+         " the take was decoded from", "codes"),
+    Spec("Tokens", "stop_comparing", "&Stop Comparing", (), "Light up no differences (Esc)", "codes"),
     _line("Tokens"),
     Spec("Tokens", "surgery", "Su&rgery …", (), "Swap, shift, drop, shuffle or replace the selected tokens", "open"),
-    Spec("Tokens", "copy_tokens", "&Copy Tokens", ("Shift+C",), "Copy the selected tokens", "tokens"),
+    Spec("Tokens", "copy_tokens", "&Copy Tokens", ("Shift+C",), "Copy the selected tokens", "codes"),
     Spec("Tokens", "paste_tokens", "&Paste Tokens", ("Shift+V",), "Put the copied tokens over the selection's"
-         " start", "tokens"),
+         " start", "codes"),
     Spec("Tokens", "donor", "Take Rows of an&other File …", (), "Choose a token file to swap words or voice with",
          "open"),
     Spec("Tokens", "save_edits", "Save the &Edited Tokens …", (), "All codebooks, as a new file that tells the edits",
-         "tokens"),
+         "codes"),
     _line("Tokens"),
     Spec("Listening", "test_abx", "&ABX Test …", ("Ctrl+Shift+X",), "Blind test: can a difference be heard?", "tokens"),
     Spec(

@@ -132,6 +132,7 @@ class Editing(QObject):
         self.rows = (min(first, last), max(first, last))
         self._tell()
 
+    @Slot(bool)
     def show_selection(self, shown: bool) -> None:
         """Frame the selection on the heatmap, and let a drag there choose codebooks too; or no longer."""
         self._is_shown = shown

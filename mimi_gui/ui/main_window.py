@@ -185,8 +185,8 @@ class MainWindow(QMainWindow):
         available = set()
         if document.entry is not None:
             available |= {"open", "sound"}
-        if document.codes is not None and document.is_complete:
-            available.add("tokens")
+        if document.codes is not None:
+            available |= {"codes", "tokens"} if document.is_complete else {"codes"}
         if len(self.session.recordings) > 1:
             available.add("list")
         editing = self.panels.editing

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import QObject, QSize, Qt, Slot
-from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
+    QDockWidget,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -250,14 +250,6 @@ class SurgeryPanel(QScrollArea):
         """Put the code that was clicked into the field of what is replaced."""
         self._old.setValue(code)
 
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        self._editing.show_selection(True)
-
-    def hideEvent(self, event: QHideEvent) -> None:
-        super().hideEvent(event)
-        self._editing.show_selection(False)
-
     # --- wishes ------------------------------------------------------------------------------------------
 
     def _rows_typed(self) -> None:
@@ -344,6 +336,10 @@ class _Binding(QObject):
         context.transport.changed.connect(self._show)
         context.transport.take_changed.connect(self._show)
         context.marks.code_changed.connect(self._offer_code)
+        dock = context.window.findChild(QDockWidget, "surgery")  # behind another's tab the panel itself is "visible"
+        if dock is not None:
+            dock.visibilityChanged.connect(context.editing.show_selection)
+        context.editing.show_selection(dock is None or dock.isVisible())
         self._show()
 
     @Slot()
