@@ -95,10 +95,10 @@ def gaps(heard: np.ndarray, x: np.ndarray) -> list[float]:
         if len(wrong) == 0:
             break
         found.append((start + int(wrong[0])) / RATE)
-        for start in range(start + int(wrong[0]) + 480, len(heard) - 480, 480):
-            places = np.flatnonzero(x == heard[start])  # samples are random: hardly two are equal
-            if len(places) == 1 and np.array_equal(x[places[0] : places[0] + 100], heard[start : start + 100]):
-                offset = int(places[0]) - start
+        for again in range(start + int(wrong[0]) + 480, len(heard) - 480, 480):
+            places = np.flatnonzero(x == heard[again])  # samples are random: hardly two are equal
+            if len(places) == 1 and np.array_equal(x[places[0] : places[0] + 100], heard[again : again + 100]):
+                start, offset = again, int(places[0]) - again
                 break
         else:
             break
@@ -128,8 +128,8 @@ def play(card: SoundCard, codec, seconds: float) -> Verdict:
     assert isinstance(player._sound, SoundProcess)
     print(
         f"{len(heard) / RATE:.0f} s heard, interrupted {len(broken)} times"
-        f"{' (at ' + ', '.join(f'{at:.1f}' for at in broken[:10]) + ' s)' if broken else ''}, {player.underruns} underruns"
-        f" counted, longest gap between callbacks {1000 * player._sound.longest_gap_s:.0f} ms,"
+        f"{' (at ' + ', '.join(f'{at:.1f}' for at in broken[:10]) + ' s)' if broken else ''},"
+        f" {player.underruns} underruns counted, longest gap between callbacks {1000 * player._sound.longest_gap_s:.0f} ms,"
         f" latency {1000 * player.latency_s:.0f} ms, {frames[0] * 0.08:.0f} s of audio encoded meanwhile"
     )
     verdict = Verdict()
