@@ -196,7 +196,25 @@ def test_an_input_that_is_not_there(sound_card: SoundCard, tmp_path: Path) -> No
         recorder.open("Ear of Dionysius")
     with pytest.raises(PlaybackUnavailable, match="No microphone"):
         recorder.start(tmp_path / "take.wav")
+    with pytest.raises(PlaybackUnavailable, match="cannot be opened"):
+        recorder.open(sample_rate=13)
     recorder.close()
+
+
+@sound
+def test_two_programs_record_side_by_side(sound_card: SoundCard, recorder: Recorder, tmp_path: Path) -> None:
+    other = Recorder(24000)
+    other.open()
+    spoken = noise(0.6, channels=2)
+    takes = [(one, one.start(tmp_path / f"{name}.wav")) for name, one in (("one", recorder), ("two", other))]
+    assert len(takes) == 2
+    with sound_card.speaking(spoken) as child:
+        child.wait(timeout=20)
+        wait_until(lambda: min(recorder.duration_s, other.duration_s) > 1.0)
+    for one, _ in takes:
+        written, _ = soundfile.read(one.stop().path, dtype="float32")
+        assert find(spoken[4800:9600, 0], written[:, 0]) > 0
+    other.close()
 
 
 def test_a_growing_file_is_valid_after_every_write(tmp_path: Path) -> None:
