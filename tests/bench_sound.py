@@ -130,7 +130,8 @@ def play(card: SoundCard, codec, seconds: float) -> Verdict:
         f"{len(heard) / RATE:.0f} s heard, interrupted {len(broken)} times"
         f"{' (at ' + ', '.join(f'{at:.1f}' for at in broken[:10]) + ' s)' if broken else ''},"
         f" {player.underruns} underruns counted, longest gap between callbacks"
-        f" {1000 * player._sound.longest_gap_s:.0f} ms, latency {1000 * player.latency_s:.0f} ms, {frames[0] * 0.08:.0f} s of audio encoded meanwhile"
+        f" {1000 * player._sound.longest_gap_s:.0f} ms, latency {1000 * player.latency_s:.0f} ms,"
+        f" {frames[0] * 0.08:.0f} s of audio encoded meanwhile"
     )
     verdict = Verdict()
     verdict.check(f"{len(heard) / RATE:.0f} of {seconds:.0f} s heard", len(heard) / RATE > seconds - 5)
