@@ -3,8 +3,8 @@
     python -m tests.bench_corpus --model mimi-tiny --files 40 1x2 2x1 1x1 ray:1x1 ray:2x1
 
 ``2x1`` is two workers of one thread each; ``ray:`` before it means Ray on this machine. The rounds are interleaved, and
-the steady rate is told, from a quarter of the files on: beginning costs seconds that a corpus does not feel. No test: speed
-depends on what else the machine does.
+the steady rate is told, from a quarter of the files on: beginning costs seconds that a corpus does not feel. No test:
+speed depends on what else the machine does.
 """
 
 from __future__ import annotations
