@@ -74,6 +74,9 @@ def test_a_click_lights_up_every_occurrence_and_another_click_puts_it_out(house:
     click(house, 3, 10)
     np.testing.assert_array_equal(lit(house), (codes == codes[3, 10]) & (np.arange(32) == 3)[:, None])
     assert house.window.transport.position_s == pytest.approx(0.84, abs=0.02)  # it still seeks
+    count = np.count_nonzero(codes[3] == codes[3, 10])
+    note = house.window.workspace.wall.heatmap.note
+    assert note.startswith(f"lit up: token {codes[3, 10]} of codebook 3, {count} of 25 frames")
     click(house, 0, 4)
     np.testing.assert_array_equal(lit(house), (codes == codes[0, 4]) & (np.arange(32) == 0)[:, None])
     click(house, 0, 4)
@@ -166,13 +169,18 @@ def test_a_typed_code_and_the_list_of_places(house: House) -> None:
     panel._code.setValue((code + 1) % 2048 if (code + 1) % 2048 not in codes[2] else (code + 7) % 2048)
     if house.window.panels.marks.facts is not None and not house.window.panels.marks.facts.count:
         assert panel._facts.text().startswith("Never in 25 frames")
+    panel._code.setValue(code)
+    panel._code.setFocus()
+    house.window.transport.seek(0.0)
+    house.qtbot.keyClick(panel._code, Qt.Key.Key_N)  # letters go past a number field
+    assert round(house.window.transport.position_s / 0.08) in starts
     button(panel, "Light up no code").click()
     assert house.window.panels.marks.code is None
 
 
 def test_keys_without_a_code_say_what_to_do(house: House) -> None:
     house.key(Qt.Key.Key_N)
-    assert [banner.notice.text for banner in house.window.findChildren(Banner)][0].startswith("No token is lit up")
+    assert next(iter(house.window.findChildren(Banner))).notice.text.startswith("No token is lit up")
     click(house, 1, 1)
     house.key(Qt.Key.Key_N)
     house.until(lambda: not house.window.findChildren(Banner))

@@ -59,7 +59,7 @@ class HeatmapView(Lane):
         self._active = 0
         self._heard_set: frozenset[int] | None = None
         self._mark_counts: np.ndarray | None = None  # int32 [K, T + 1]: marked cells before each frame
-        self._mark_color = ""
+        self._mark_color = self._mark_words = ""
         self._selection: tuple[int, int, int, int] | None = None
         self._other: tuple[np.ndarray, str] | None = None
         self._usage: dict[tuple[int, int], np.ndarray] = {}  # by frames per bin and block of bins
@@ -98,13 +98,14 @@ class HeatmapView(Lane):
         self._heard_set = frozenset(codebooks)
         self.refresh_frame()
 
-    def set_marks(self, mask: np.ndarray | None, color: str = "") -> None:
+    def set_marks(self, mask: np.ndarray | None, color: str = "", words: str = "") -> None:
         """Light up the cells where ``mask`` (bool [K, T]) is True and dim all others; None ends it.
 
         ``color`` names a colour of the theme to paint them in (a diff); "" leaves them their codes' colours
-        (the occurrences of a code). From afar a bin is marked if one of its cells is.
+        (the occurrences of a code). From afar a bin is marked if one of its cells is. ``words`` say what is marked,
+        beside the title.
         """
-        self._mark_color = color
+        self._mark_color, self._mark_words = color, words if mask is not None else ""
         if mask is None:
             self._mark_counts = None
         else:
@@ -126,8 +127,8 @@ class HeatmapView(Lane):
         self._other = None if codes is None else (codes, name)
 
     def refresh(self) -> None:
-        note = ""
-        if self._grid is not None and not self.is_empty():
+        note = self._mark_words
+        if not note and self._grid is not None and not self.is_empty():
             per_bin = self.frames_per_bin(self._frames_per_px())
             if per_bin > 1:
                 seconds = self._grid.frame_to_s(per_bin)

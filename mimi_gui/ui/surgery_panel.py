@@ -18,7 +18,6 @@ from PySide6.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -27,6 +26,7 @@ from mimi_gui import surgery
 from mimi_gui.codes import CodecInfo
 from mimi_gui.surgery import Selection, edits
 from mimi_gui.ui.editing import Editing, edit_words
+from mimi_gui.ui.number_field import NumberField
 from mimi_gui.ui.time_axis import format_time
 
 if TYPE_CHECKING:
@@ -59,17 +59,18 @@ class SurgeryPanel(QScrollArea):
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._words = _label("What is selected")
-        self._first = _spin("First codebook", "The first codebook of the selection, from 0", 0, 31)
-        self._last = _spin("Last codebook", "The last codebook of the selection", 0, 31)
-        self._start = _spin("First frame", "The first frame of the selection, from 0", 0, 0)
-        self._stop = _spin("Last frame", "The last frame of the selection", 0, 0)
+        self._first = NumberField("First codebook", "The first codebook of the selection, from 0", 0, 31, narrow=True)
+        self._last = NumberField("Last codebook", "The last codebook of the selection", 0, 31, narrow=True)
+        self._start = NumberField("First frame", "The first frame of the selection, from 0", 0, 0, narrow=True)
+        self._stop = NumberField("Last frame", "The last frame of the selection", 0, 0, narrow=True)
         self._donor = _label("The other tokens")
-        self._donor_start = _spin("Starting frame", "The frame of the other tokens to begin at", _SAME_PLACE, 10**7)
+        tip = "The frame of the other tokens to begin at"
+        self._donor_start = NumberField("Starting frame", tip, _SAME_PLACE, 10**7, narrow=True)
         self._donor_start.setSpecialValueText("same place")
         self._donor_start.setValue(_SAME_PLACE)
-        self._by = _spin("Frames", "Frames of 80 ms; below zero: earlier", -10**6, 10**6)
+        self._by = NumberField("Frames", "Frames of 80 ms; below zero: earlier", -10**6, 10**6, narrow=True)
         self._by.setValue(1)
-        self._percent = _spin("Per cent", "Share of the selected frames that gets lost", 0, 100)
+        self._percent = NumberField("Per cent", "Share of the selected frames that gets lost", 0, 100, narrow=True)
         self._percent.setValue(10)
         self._percent.setSuffix(" %")
         self._fill = QComboBox()
@@ -82,8 +83,8 @@ class SurgeryPanel(QScrollArea):
         self._together.setToolTip("Whole frames change places, or each codebook is shuffled by itself")
         self._together.addItem("whole frames", True)
         self._together.addItem("each row", False)
-        self._old = _spin("Old code", "The code to look for", 0, 2047)
-        self._new = _spin("New code", "The code to put there", 0, 2047)
+        self._old = NumberField("Old code", "The code to look for", 0, 2047, narrow=True)
+        self._new = NumberField("New code", "The code to put there", 0, 2047, narrow=True)
         self._log = _label("Edits so far")
         self._log.setProperty("dim", True)
         self._hears = QCheckBox("A is the sound &before the edits")
@@ -313,17 +314,6 @@ def _label(name: str) -> QLabel:
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setAccessibleName(name)
     return label
-
-
-def _spin(name: str, tip: str, least: int, most: int) -> QSpinBox:
-    spin = QSpinBox()
-    spin.setRange(least, most)
-    spin.setAccessibleName(name)
-    spin.setToolTip(tip)
-    spin.setKeyboardTracking(False)
-    spin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-    spin.setMinimumWidth(60)
-    return spin
 
 
 class _Binding(QObject):

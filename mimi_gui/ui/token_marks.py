@@ -254,11 +254,19 @@ class TokenMarks(QObject):
         mask = np.zeros(codes.shape, bool)
         if self.code is not None:
             mask[self.code[0], self.frames] = True
-            heatmap.set_marks(mask)
+            heatmap.set_marks(mask, words=self._code_words())
         elif self.agreement is not None:
             rows, frames = self.agreement.mask.shape
             mask[:rows, :frames] = ~self.agreement.mask
-            heatmap.set_marks(mask, "side_b")
+            count = int(np.count_nonzero(mask))
+            heatmap.set_marks(mask, "side_b", f"lit up: {count:,} tokens that differ   ·   N: next   ·   Esc: off")
+
+    def _code_words(self) -> str:
+        facts = self.facts
+        if facts is None:
+            return ""
+        where = f"token {facts.code} of codebook {facts.codebook}"
+        return f"lit up: {where}, {facts.count:,} of {facts.num_frames:,} frames   ·   N: next   ·   Esc: off"
 
     @Slot(int, int)
     def _clicked(self, codebook: int, frame: int) -> None:

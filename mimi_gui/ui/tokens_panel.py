@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QHeaderView,
     QLabel,
     QPushButton,
-    QSpinBox,
     QTableView,
     QTreeWidget,
     QTreeWidgetItem,
@@ -21,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from mimi_gui.analysis.codebooks import CodeFacts, runs
+from mimi_gui.ui.number_field import NumberField
 from mimi_gui.ui.theme import figures_font
 from mimi_gui.ui.time_axis import format_time
 from mimi_gui.ui.token_jobs import FindNeighbours, Neighbours
@@ -116,8 +116,8 @@ class TokensPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._codebook = _spin("Codebook", "Codebook, from 0; 0 is the semantic one", 31)
-        self._code = _spin("Code", "Code of this codebook", 2047)
+        self._codebook = NumberField("Codebook", "Codebook, from 0; 0 is the semantic one", 0, 31)
+        self._code = NumberField("Code", "Code of this codebook", 0, 2047)
         for spin in (self._codebook, self._code):
             spin.valueChanged.connect(self._typed)
         self._facts = QLabel(_HINT)
@@ -166,7 +166,8 @@ class TokensPanel(QWidget):
             header.setSectionResizeMode(column, mode)
         self._list.clicked.connect(self._place_chosen)
         self._list.activated.connect(self._place_chosen)
-        self._context = _spin("Context", "Frames of 80 ms that are played before and after each occurrence", 25)
+        tip = "Frames of 80 ms that are played before and after each occurrence"
+        self._context = NumberField("Context", tip, 0, 25)
         self._context.setValue(3)
         self._context.setSuffix(" frames")
         self._play = _button("Play in a row", "Play every occurrence, one after the other, on the side that is heard")
@@ -274,15 +275,6 @@ class TokensPanel(QWidget):
 
     def _next_pressed(self) -> None:
         self.step_requested.emit(1)
-
-
-def _spin(name: str, tip: str, most: int) -> QSpinBox:
-    spin = QSpinBox()
-    spin.setRange(0, most)
-    spin.setAccessibleName(name)
-    spin.setToolTip(tip)
-    spin.setKeyboardTracking(False)
-    return spin
 
 
 def _button(words: str, tip: str) -> QPushButton:
