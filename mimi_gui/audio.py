@@ -22,6 +22,7 @@ import soxr
 
 from mimi_gui.codes import CodecInfo
 from mimi_gui.errors import AudioFileError, Cancelled, OutputError
+from mimi_gui.kept_sound import large_zeros, let_go
 from mimi_gui.target import writing
 
 CODEC_RATE = CodecInfo.sample_rate
@@ -233,14 +234,16 @@ def load_audio(
     """
     with AudioReader(path, sample_rate, channel=channel) as reader:
         # A header may claim anything: believe it up to 1 GiB, grow beyond.
-        samples = np.empty(min(reader.expected_samples, 2**28), np.float32)
+        samples = large_zeros(min(reader.expected_samples, 2**28))
         num_samples = 0
         try:
             for block in reader:
                 if cancel is not None and cancel():
                     raise Cancelled
                 if num_samples + len(block) > len(samples):
-                    samples.resize(max(len(samples) * 3 // 2, num_samples + len(block)), refcheck=False)
+                    longer = large_zeros(max(len(samples) * 3 // 2, num_samples + len(block)))
+                    longer[:num_samples] = samples[:num_samples]
+                    samples = longer
                 samples[num_samples : num_samples + len(block)] = block
                 num_samples += len(block)
                 if progress is not None:
@@ -248,8 +251,8 @@ def load_audio(
         except MemoryError as error:
             message = f"{reader.info.path} does not fit into memory: encode it with --streaming or cut it."
             raise AudioFileError(message, "Out of memory") from error
-        samples.resize(num_samples, refcheck=False)
-        return Waveform(samples, sample_rate, reader.info, tuple(reader.warnings))
+        let_go(samples)
+        return Waveform(samples[:num_samples], sample_rate, reader.info, tuple(reader.warnings))
 
 
 def load_native(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:

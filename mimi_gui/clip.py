@@ -2,7 +2,8 @@
 
 One writer appends (any one thread), any number of readers in this process or another read. The samples are
 written first and the ``ready`` counter last, so a reader that stays below ``ready`` never sees half-written
-sound: no lock. The memory is anonymous: a memfd on Linux, an unlinked temporary file on other POSIX systems,
+sound: no lock. The memory is anonymous: a memfd on Linux (for hours of sound an unlinked file of the cache
+folder, whose pages the system can take back), an unlinked temporary file on other POSIX systems,
 a page-file section on Windows. It is gone when both processes have let go of it, whatever way they ended.
 """
 
@@ -11,14 +12,20 @@ from __future__ import annotations
 import itertools
 import mmap
 import os
+import shutil
 import sys
 import tempfile
 import weakref
+from collections.abc import Callable
 
 import numpy as np
 import soxr
 
+from mimi_gui.kept_sound import cache_folders
+
+LARGE_BYTES = 128 << 20  # a clip of 12 minutes at 48 kHz
 _HEADER_BYTES = 64  # int64 [8], the samples start on a cache line of their own
+_LET_GO_SAMPLES = 1 << 20
 _READY, _FINISHED, _LENGTH, _IDENTITY = 0, 1, 2, 3
 _serials = itertools.count(1)
 
@@ -32,9 +39,12 @@ class SharedMemory:
 
     def __init__(self, num_bytes: int) -> None:
         self.num_bytes = num_bytes
+        self.is_file = False
         if sys.platform == "win32":
             self.name = f"mimi-gui-{os.getpid()}-{next(_serials)}"
             self.map = mmap.mmap(-1, num_bytes, tagname=self.name)
+            return
+        if sys.platform == "linux" and num_bytes >= LARGE_BYTES and self._map_file(num_bytes):
             return
         if hasattr(os, "memfd_create"):
             fd = os.memfd_create("mimi-gui-sound")
@@ -47,6 +57,33 @@ class SharedMemory:
             weakref.finalize(self, os.unlink, self.name)
         os.truncate(fd, num_bytes)
         self.map = mmap.mmap(fd, num_bytes)
+
+    def _map_file(self, num_bytes: int) -> bool:
+        """Use an unnamed file on disk: hours of sound then lie in pages that the system can take back."""
+        for folder in cache_folders():
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                if shutil.disk_usage(folder).free < 2 * num_bytes:
+                    continue
+                fd, path = tempfile.mkstemp(dir=folder, prefix="clip-")
+                os.unlink(path)
+            except OSError:
+                continue
+            self.name = f"/proc/{os.getpid()}/fd/{fd}"
+            weakref.finalize(self, os.close, fd)
+            os.truncate(fd, num_bytes)
+            self.map = mmap.mmap(fd, num_bytes)
+            self.is_file = True
+            return True
+        return False
+
+    def let_go(self, start: int, stop: int) -> None:
+        """Bytes ``[start, stop)`` are written and not looked at soon: they need not stay in this process's memory."""
+        if self.is_file:
+            first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+            last = stop // mmap.PAGESIZE * mmap.PAGESIZE
+            if last > first:
+                self.map.madvise(mmap.MADV_DONTNEED, first, last - first)
 
     @staticmethod
     def attach(name: str, num_bytes: int) -> mmap.mmap:
@@ -89,6 +126,7 @@ class Clip:
         self.source_rate = source_rate or sample_rate
         self.identity = (os.getpid() << 32) | next(_serials)
         self.memory = SharedMemory(_HEADER_BYTES + 4 * num_samples * num_channels)
+        self._let_go: Callable[[int, int], None] | None = self.memory.let_go
         self._map_views(self.memory.map, num_samples, num_channels)
         self._header[_LENGTH] = num_samples
         self._header[_IDENTITY] = self.identity
@@ -96,6 +134,7 @@ class Clip:
 
     def _start_writing(self) -> None:
         self._num_source_samples = 0  # appended so far
+        self._written = 0  # samples since memory was let go last
         self._resampler: soxr.ResampleStream | None = None
         if self.source_rate != self.sample_rate:
             self._resampler = soxr.ResampleStream(
@@ -145,6 +184,7 @@ class Clip:
         clip.identity = ticket["identity"]
         memory = SharedMemory.attach(ticket["name"], _HEADER_BYTES + 4 * num_samples * num_channels)
         clip._map_views(memory, num_samples, num_channels)
+        clip._let_go = None
         if clip._header[_IDENTITY] != clip.identity:
             raise ValueError("the memory belongs to another clip by now")
         clip._start_writing()
@@ -224,6 +264,12 @@ class Clip:
         block = block[: len(self.samples) - start]
         self.samples[start : start + len(block)] = block
         self._header[_READY] = start + len(block)  # last: this is what publishes the samples
+        width = 4 * self.num_channels
+        self._written += len(block)
+        if self._written >= _LET_GO_SAMPLES and self._let_go is not None:
+            end = _HEADER_BYTES + width * (start + len(block))
+            self._let_go(max(end - width * self._written, mmap.PAGESIZE), end)
+            self._written = 0
 
 
 def scaled_length(num_samples: int, source_rate: int, sample_rate: int) -> int:

@@ -122,3 +122,21 @@ def test_clips_let_their_memory_go() -> None:
     for _ in range(20):
         Clip.from_samples(np.ones(1000), 24000, 48000)
     assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+def test_hours_lie_in_pages_that_the_system_can_take_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large clip is a file nobody sees; what was written and let go reads the same, here and elsewhere."""
+    from mimi_gui import clip as module
+
+    monkeypatch.setattr(module, "LARGE_BYTES", 1 << 20)
+    monkeypatch.setattr(module, "_LET_GO_SAMPLES", 50_000)
+    samples = np.random.default_rng(0).standard_normal(600_000).astype(np.float32)
+    clip = Clip.for_samples(len(samples), 24_000, 24_000)
+    for start in range(0, len(samples), 7_000):
+        clip.append(samples[start : start + 7_000])
+    clip.finish()
+    np.testing.assert_array_equal(clip.samples[:, 0], samples)
+    np.testing.assert_array_equal(Clip.attach(clip.ticket()).samples[:, 0], samples)
+    if sys.platform == "linux":
+        assert clip.memory.is_file
+        assert "(deleted)" in os.readlink(clip.memory.name)

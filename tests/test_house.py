@@ -24,9 +24,9 @@ MAY_IMPORT_TORCH = {
 # Lower floors never import higher ones. Modules on the same floor may import each other without circles.
 FLOORS = [
     {"errors"},
-    {"resources", "target"},
+    {"resources", "target", "kept_sound"},
     {"codes", "audio"},
-    {"clip", "kept_sound", "priority", "takes", "sound_devices"},
+    {"clip", "priority", "takes", "sound_devices"},
     {"mixer", "capture", "duplex"},
     {"passage"},
     {"sound_process"},

@@ -36,3 +36,27 @@ def test_without_a_folder_it_is_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     sound = KeptSound(100)
     sound.append(NOISE[:30])
     np.testing.assert_array_equal(sound.kept(), NOISE[:30])
+
+
+def test_large_zeros_are_zeros_that_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_sound, "LARGE_SAMPLES", 1000)
+    for length in (10, 5000):
+        array = kept_sound.large_zeros(length)
+        assert array.shape == (length,)
+        assert array.dtype == np.float32
+        assert not array.any()
+        array[3:] = 2.0
+        assert array.sum() == 2 * (length - 3)
+    monkeypatch.setattr(kept_sound.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 0})())
+    assert not kept_sound.large_zeros(5000).any()  # a full disk: memory, as before
+
+
+def test_what_was_let_go_is_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_sound, "LARGE_SAMPLES", 1000)
+    array = kept_sound.large_zeros(300_000)
+    array[:] = np.arange(300_000)
+    part = array[1000:290_000]
+    kept_sound.let_go(part, np.ones(3))
+    np.testing.assert_array_equal(part, np.arange(1000, 290_000))
+    array[:] = 7.0  # and can be written again
+    assert part.sum() == 7.0 * len(part)

@@ -7,12 +7,14 @@ quieter one, then both come down together until neither can clip in a converter.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pyloudnorm
 from scipy import signal
+
+from mimi_gui.analysis.distances import check_cancel
 
 TOLERANCE_LU = 0.1
 CEILING_DBTP = -1.0
@@ -44,7 +46,9 @@ def columns(samples: np.ndarray) -> np.ndarray:
     return array[:, None] if array.ndim == 1 else array
 
 
-def integrated_loudness(samples: np.ndarray, sample_rate: int) -> float:
+def integrated_loudness(
+    samples: np.ndarray, sample_rate: int, cancel: Callable[[], bool] | None = None
+) -> float:
     """Return the gated loudness in LUFS, ungated K-weighted level below 0.4 s, -inf for silence.
 
     Args:
@@ -59,6 +63,7 @@ def integrated_loudness(samples: np.ndarray, sample_rate: int) -> float:
         return _lufs(float(np.concatenate(list(_k_weighted_power(x, sample_rate))).mean()))
     found, rest = [], np.zeros(0)
     for power in _k_weighted_power(x, sample_rate):
+        check_cancel(cancel)
         rest = np.concatenate([rest, power])
         if len(rest) < size:
             continue
@@ -105,19 +110,22 @@ def _k_weighted_power(x: np.ndarray, sample_rate: int) -> Iterator[np.ndarray]:
         yield (y**2).sum(axis=1)
 
 
-def true_peak_db(samples: np.ndarray, sample_rate: int) -> float:
+def true_peak_db(samples: np.ndarray, sample_rate: int, cancel: Callable[[], bool] | None = None) -> float:
     """Return the largest magnitude between the samples too, in dBTP (oversampled to 176 kHz or more)."""
     x = _as_columns(samples)
     factor = 4 if sample_rate >= 44100 else 8
     peak = _peak(x)
     for start in range(0, len(x), _PEAK_BLOCK):
+        check_cancel(cancel)
         block = np.asarray(x[max(0, start - _PEAK_CONTEXT) : start + _PEAK_BLOCK + _PEAK_CONTEXT], np.float64)
         if np.abs(block).max() * 4 > peak:  # the interpolator's gain stays below 4
             peak = max(peak, float(np.abs(signal.resample_poly(block, factor, 1, axis=0)).max()))
     return 20 * float(np.log10(peak)) if peak > 0 else float("-inf")
 
 
-def matching_gains(a: np.ndarray, b: np.ndarray, sample_rate: int) -> LoudnessMatch:
+def matching_gains(
+    a: np.ndarray, b: np.ndarray, sample_rate: int, *, cancel: Callable[[], bool] | None = None
+) -> LoudnessMatch:
     """Return gains after which A and B differ by at most 0.1 LU and peak at -1 dBTP at most.
 
     One channel beside two is measured as it is heard: from both loudspeakers.
@@ -125,12 +133,16 @@ def matching_gains(a: np.ndarray, b: np.ndarray, sample_rate: int) -> LoudnessMa
     Args:
         a, b: float [T] or [T, C], the spans that will be listened to.
         sample_rate: of both, in Hz.
+        cancel: polled every block: hours take minutes.
+
+    Raises:
+        Cancelled: ``cancel()`` said so.
     """
-    a, b = columns(a), columns(b)
+    a, b = _as_columns(a), _as_columns(b)
     if a.shape[1] != b.shape[1]:
         a, b = (np.repeat(x, 2, axis=1) if x.shape[1] == 1 else x for x in (a, b))
-    loudness_a, loudness_b = integrated_loudness(a, sample_rate), integrated_loudness(b, sample_rate)
-    peak_a, peak_b = true_peak_db(a, sample_rate), true_peak_db(b, sample_rate)
+    loudness_a, loudness_b = (integrated_loudness(x, sample_rate, cancel) for x in (a, b))
+    peak_a, peak_b = (true_peak_db(x, sample_rate, cancel) for x in (a, b))
     measured = (loudness_a, loudness_b, peak_a, peak_b)
     silent = [name for name, value in (("A", loudness_a), ("B", loudness_b)) if value == float("-inf")]
     if silent:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.codes import CodecInfo, Codes
+from mimi_gui.kept_sound import large_zeros, let_go
 from mimi_gui.target import writing
 from mimi_gui.ui.codec_jobs import ModelChoice, ensure_codec
 from mimi_gui.ui.worker import Desk, Job
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from mimi_gui.analysis.loudness import LoudnessMatch
     from mimi_gui.analysis.metrics import MetricResult
     from mimi_gui.corpus_stats import CorpusStats
+
+
+_BLOCK_SAMPLES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,14 @@ class Subtract(Job):
     sample_rate: int
 
     def run(self, desk: Desk) -> Envelope:
-        return Envelope.from_samples(self.b - self.a, self.sample_rate)
+        difference = large_zeros(len(self.a))
+        for start in range(0, len(difference), _BLOCK_SAMPLES):
+            desk.check_cancelled()
+            span = slice(start, start + _BLOCK_SAMPLES)
+            np.subtract(self.b[span], self.a[span], out=difference[span])
+        envelope = Envelope.from_samples(difference, self.sample_rate)
+        let_go(difference, self.a, self.b)
+        return envelope
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,9 @@ class MatchLoudness(Job):
     def run(self, desk: Desk) -> LoudnessMatch:
         from mimi_gui.analysis.loudness import matching_gains  # scipy: half a second that the start does not have
 
-        return matching_gains(self.a, self.b, self.sample_rate)
+        match = matching_gains(self.a, self.b, self.sample_rate, cancel=desk.is_cancelled)
+        let_go(self.a, self.b)
+        return match
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import numpy as np
 from mimi_gui.analysis.envelope import Envelope, EnvelopeBuilder
 from mimi_gui.codes import CodecInfo, Codes
 from mimi_gui.errors import CodesMismatch, ModelUnavailable
+from mimi_gui.kept_sound import large_zeros, let_go
 from mimi_gui.remix import Ear, Remix
 from mimi_gui.ui.worker import Desk, Job
 
@@ -218,7 +219,7 @@ class Encode(Job):
         samples, info = self.waveform.samples, codec.info
         num_frames = info.num_frames(len(samples))
         codes = np.zeros((info.num_codebooks, num_frames), np.int16)  # [K, T]
-        sound = np.zeros(len(samples), np.float32)
+        sound = large_zeros(len(samples))
         outline = EnvelopeBuilder(info.sample_rate, samples=sound)
         sounding = min(self.num_codebooks, info.num_codebooks)
         desk.deliver(Growth(info, codes, sound, outline.envelope, tuple(range(sounding))))
@@ -247,6 +248,7 @@ class Encode(Job):
             desk.deliver(Grown(made, ready))
             desk.report(text, made, num_frames, "frames")
             chunk = _next_chunk(chunk, time.monotonic() - begun)
+        let_go(samples, sound)
         return Codes(codes, len(samples), info, {**codec.metadata(), "source": _source(self.path)})
 
 
@@ -272,7 +274,7 @@ class Decode(Job):
         codes, info = self.codes, codec.info
         check_match(codes, info, self.title, self.choice.title)
         chosen = tuple(k for k in self.codebooks if k < codes.num_codebooks)
-        sound = np.zeros(codes.num_samples, np.float32)
+        sound = large_zeros(codes.num_samples)
         outline = EnvelopeBuilder(info.sample_rate, samples=sound)
         desk.deliver(Growth(info, None, sound, outline.envelope, chosen))
         if not chosen:  # every strip of the mixer is muted: silence, of full length
@@ -295,6 +297,7 @@ class Decode(Job):
             else:
                 desk.deliver(Preview(start, block.samples, block.lead_frames * size))
             desk.check_cancelled()
+        let_go(sound)
         return self.choice
 
 
