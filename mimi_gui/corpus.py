@@ -69,7 +69,7 @@ def encode_corpus(
             under the same paths and has the checkpoint.
         num_workers: processes with a codec each; None = the calling one (local), or one per GPU, else one per
             ``num_threads`` cores (ray).
-        num_threads: of each worker's arithmetic; None = the cores divided by the workers (local), 2 (ray).
+        num_threads: of each worker's arithmetic; None = the cores divided by the workers (local), 1 (ray).
         num_readers: threads of each worker that load ahead.
         address: of a Ray cluster that runs; None = ``RAY_ADDRESS``, else one of this machine for this run.
         progress: called after each file, on the calling thread.

@@ -30,7 +30,13 @@ Retry = Annotated[bool, typer.Option("--retry-failed", help="Try again what fail
 Overwrite = Annotated[bool, typer.Option("--overwrite", "-f", help="Replace what other options made.")]
 Engine = Annotated[str, typer.Option("--engine", help="local, or ray: a cluster; needs the extra [cluster].")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, max=4096, help="Processes (local: 1; ray: as many as fit).")
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=4096,
+        help="Processes: 1 if not said; one per core is fastest on a CPU. Ray: as many as fit.",
+    ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="Cores of each worker.")]
 Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster: auto, 10.0.0.1:6379, ray://...")]
