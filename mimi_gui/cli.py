@@ -54,7 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     if not arguments or arguments[0] not in {*verbs, "-h", "--help", "--version"}:
         return _window(arguments, verbs)
     if arguments[0] != "bench":  # which measures its contestants with everybody's defaults
-        # Read when torch loads its OpenMP library: threads that wait spinning make a busy machine ten times slower.
+        # Read when torch loads its OpenMP library. Beside eight busy programs on two cores, encoding ran at 5-10x real
+        # time with threads that wait asleep, 4-6x with 20,000 turns of spinning, 1.5x with OpenMP's own default.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     log_file = _configure_logging()
     signal.signal(signal.SIGTERM, _stop)
