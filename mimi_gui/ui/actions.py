@@ -119,7 +119,7 @@ SPECS = (
     Spec("Codec", "download", "D&ownload Kyutai Mimi …", (), "Fetch the checkpoint (385 MB) from the Hugging Face hub"),
     Spec("Tokens", "select_code", "&Light Up the Token Here", ("T",), "Mark every occurrence of the code at the"
          " playhead; a click on the heatmap does the same", "open"),
-    Spec("Tokens", "play_occurrences", "&Play Its Occurrences in a Row", ("Shift+T",), "One after the other, on the"
+    Spec("Tokens", "play_occurrences", "Play &Its Occurrences in a Row", ("Shift+T",), "One after the other, on the"
          " side that is heard", "sound"),
     Spec("Tokens", "next_mark", "&Next Marked Frame", ("N",), "Go to the next occurrence, or the next frame that"
          " differs", "open"),
@@ -133,7 +133,7 @@ SPECS = (
     Spec("Tokens", "stop_comparing", "&Stop Comparing", (), "Light up no differences (Esc)", "codes"),
     _line("Tokens"),
     Spec("Tokens", "surgery", "Su&rgery …", (), "Swap, shift, drop, shuffle or replace the selected tokens", "open"),
-    Spec("Tokens", "copy_tokens", "&Copy Tokens", ("Shift+C",), "Copy the selected tokens", "codes"),
+    Spec("Tokens", "copy_tokens", "Cop&y Tokens", ("Shift+C",), "Copy the selected tokens", "codes"),
     Spec("Tokens", "paste_tokens", "&Paste Tokens", ("Shift+V",), "Put the copied tokens over the selection's"
          " start", "codes"),
     Spec("Tokens", "donor", "Take Rows of an&other File …", (), "Choose a token file to swap words or voice with",
