@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _ROUND_TASKS = 100_000  # described in memory at once
 _BUNDLE_S, _BUNDLE_FILES = 600.0, 64  # of audio, by guess: enough to read ahead, little to do again
-_DEFAULT_THREADS = 1  # on a CPU two workers of one thread do 1.3 to 1.5 times what one of two does
+_DEFAULT_THREADS = 1  # two workers of one thread do 1.2 times what one of two does
 _MOST_BEGINNINGS = 3  # of a file: the last two alone
 
 
