@@ -24,15 +24,28 @@ from typing import Any
 
 from mimi_gui.errors import MimiGuiError
 
-CONTESTANTS = ("mimi_gui", "mimi_gui_frames", "transformers", "transformers_chunked", "moshi", "rustymimi")
+CONTESTANTS = (
+    "mimi_gui",
+    "mimi_gui_frames",
+    "openvino",
+    "openvino_frames",
+    "transformers",
+    "transformers_chunked",
+    "moshi",
+    "rustymimi",
+)
 LABELS = {
     "mimi_gui": "Mimi GUI",
     "mimi_gui_frames": "Mimi GUI, one frame at a time",
+    "openvino": "Mimi GUI on OpenVINO",
+    "openvino_frames": "Mimi GUI on OpenVINO, one frame at a time",
     "transformers": "transformers, whole clip",
     "transformers_chunked": "transformers, 4 s chunks (encode only is exact)",
     "moshi": "moshi, whole clip",
     "rustymimi": "rustymimi, whole clip",
 }
+
+_CPU_ONLY = ("openvino", "openvino_frames", "rustymimi")
 
 
 def run(
@@ -52,7 +65,7 @@ def run(
         duration_s: length of the synthetic clip.
         repeats: interleaved rounds after one warm-up.
         contestants: of :data:`CONTESTANTS`; None for all that are installed.
-        device: ``cpu`` or ``cuda:0``; rustymimi is for the CPU only.
+        device: ``cpu`` or ``cuda:0``; OpenVINO and rustymimi are for the CPU only.
         endurance: also run 10,000 single frames through ``mimi_gui_frames`` (some minutes): ``endurance`` in its
             figures has the growth of its memory and the time of a frame near the start and at the end.
         progress: told in a few words what is going on.
@@ -72,7 +85,7 @@ def run(
 
     say = progress or (lambda _words: None)
     checkpoint = fetch_checkpoint(model_name)
-    chosen = [c for c in (contestants or CONTESTANTS) if _installed(c) and (c != "rustymimi" or device == "cpu")]
+    chosen = [c for c in (contestants or CONTESTANTS) if _installed(c) and (c not in _CPU_ONLY or device == "cpu")]
     result: dict[str, Any] = {
         "machine": {"cpu": _cpu_name(), "cores": _num_cores(), "python": platform.python_version()},
         "model": {"name": checkpoint.name, "digest": checkpoint.digest},

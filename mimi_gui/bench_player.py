@@ -37,6 +37,8 @@ class Contest:
         loaders: dict[str, Callable[[], None]] = {
             "mimi_gui": self._load_ours,
             "mimi_gui_frames": self._load_ours,
+            "openvino": self._load_ours,
+            "openvino_frames": self._load_ours,
             "transformers": self._load_transformers,
             "transformers_chunked": self._load_transformers,
             "moshi": self._load_moshi,
@@ -49,7 +51,7 @@ class Contest:
 
     def round(self) -> dict[str, Any]:
         """Encode and decode the clip once; frame by frame where that is the contest."""
-        if self.name == "mimi_gui_frames":
+        if self.name.endswith("_frames"):
             return self._frames()
         duration_s = len(self.samples) / self.sample_rate
         start = time.perf_counter()
@@ -102,7 +104,9 @@ class Contest:
         from mimi_gui.codec import MimiCodec, tune_process
 
         tune_process()
-        self.codec = MimiCodec.from_pretrained(self.job["model"], device=self.job.get("device", "cpu"))
+        backend = "openvino" if self.name.startswith("openvino") else "torch"
+        device = self.job.get("device", "cpu")
+        self.codec = MimiCodec.from_pretrained(self.job["model"], device=device, backend=backend)
         self.sample_rate, self.frame_size = self.codec.info.sample_rate, self.codec.info.frame_size
         self.encode = lambda samples: self.codec.encode(samples).array
         self.decode = lambda codes: self.codec.decode(codes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ import torch
 
 from mimi_gui.batches import encode_rows
 from mimi_gui.checkpoints import DEFAULT_MODEL, Checkpoint, codec_info, fetch_checkpoint
-from mimi_gui.codes import Codes
+from mimi_gui.codes import CodecInfo, Codes
 from mimi_gui.engine import Engine
 from mimi_gui.errors import Cancelled, CodesMismatch, DeviceError
 from mimi_gui.streaming import StreamDecoder, StreamEncoder
@@ -24,6 +25,7 @@ Progress = Callable[[int, int], None]
 Cancel = Callable[[], bool]
 
 PRECISIONS = ("exact", "fast")
+BACKENDS = ("torch", "openvino")
 
 _CPU_CHUNK_FRAMES = 125  # 10 s: the weights are read once for many frames, and a cancel is heard soon enough
 _GPU_CHUNK_FRAMES = 250  # 20 s: half a gigabyte of activations; chosen by reckoning, no GPU was there to measure on
@@ -88,6 +90,24 @@ def check_precision(precision: str, device: str) -> None:
         raise DeviceError(f"Precision fast would be no faster here, for {missing}: choose exact.")
 
 
+def choose_backend(requested: str | None, device: str) -> str:
+    """What computes on the CPU: ``torch``, or ``openvino``; None: the variable ``MIMI_GUI_BACKEND``, else torch.
+
+    Raises:
+        DeviceError: it is not installed, or not for this device; never a fallback.
+    """
+    wanted = requested or (os.environ.get("MIMI_GUI_BACKEND", "") if device == "cpu" else "") or "torch"
+    if wanted not in BACKENDS:
+        raise DeviceError(f"The backend {wanted} is unknown: choose {' or '.join(BACKENDS)}.")
+    if wanted == "openvino" and device != "cpu":
+        raise DeviceError(f"The backend openvino computes on the CPU, not on {device}: choose the device cpu.")
+    if wanted == "openvino" and not _installed("openvino"):
+        raise DeviceError(
+            "The backend openvino is not installed: pip install 'mimi-gui[openvino]', or choose the backend torch."
+        )
+    return wanted
+
+
 class MimiCodec:
     """A loaded checkpoint. Build it with :meth:`from_pretrained`; close it, or use it in a ``with`` statement.
 
@@ -99,10 +119,14 @@ class MimiCodec:
         device: ``"cpu"``, ``"cuda:0"`` or ``"mps"``.
         precision: ``"exact"``: float32 throughout. ``"fast"``: bfloat16 products on the CPU, TF32 on CUDA, the
             quantizer in float32: twice as fast, and some tokens are others (``precision.tokens_changed``).
+        backend: ``"torch"`` or ``"openvino"``.
     """
 
-    def __init__(self, engine: Engine, checkpoint: Checkpoint, device: str, precision: str) -> None:
+    def __init__(
+        self, engine: Engine, checkpoint: Checkpoint, device: str, precision: str, backend: str = "torch"
+    ) -> None:
         self.checkpoint, self.info, self.device, self.precision = checkpoint, engine.info, device, precision
+        self.backend = backend
         self._engine: Engine | None = engine
 
     @classmethod
@@ -112,6 +136,7 @@ class MimiCodec:
         device: str | None = "auto",
         *,
         precision: str = "exact",
+        backend: str | None = None,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
     ) -> MimiCodec:
@@ -121,6 +146,7 @@ class MimiCodec:
             model_name: a hub id, a transformers folder, Kyutai's own ``.safetensors`` file, or ``mimi-tiny``.
             device: ``auto`` (cuda, else mps, else cpu), or one of :func:`available_devices`.
             precision: one of :data:`PRECISIONS`.
+            backend: as for :func:`choose_backend`.
             progress: called with (bytes done, bytes in all) of a download.
             cancel: polled during a download.
 
@@ -132,10 +158,13 @@ class MimiCodec:
         if precision not in PRECISIONS:
             raise ValueError(f"precision is {precision!r}, expected one of {PRECISIONS}")
         place = choose_device(device)
+        backend = choose_backend(backend, place)
         check_precision(precision, place)  # before a download of hundreds of megabytes
         checkpoint = fetch_checkpoint(model_name, progress=progress, cancel=cancel)
         weights = Weights(checkpoint)
         info = codec_info(checkpoint, weights.config)
+        if backend == "openvino":
+            return cls(_openvino_engine(weights, info, precision), checkpoint, place, precision, backend)
         if place == "cpu":  # each direction reads its weights when it is first used
             engine = Engine(weights.model, info, weights.fill, precision=precision)
             return cls(engine, checkpoint, place, precision)
@@ -297,10 +326,12 @@ class MimiCodec:
 
     def metadata(self) -> dict[str, object]:
         """What a token file should remember about how its tokens were made. JSON-able."""
+        names = [self.backend, "transformers", "mimi-gui"]
         return {
             "precision": self.precision,
             "device": self.device,
-            "versions": {name: version(name) for name in ("torch", "transformers", "mimi-gui") if _installed(name)},
+            "backend": self.backend,
+            "versions": {name: version(name) for name in names if _installed(name)},
         }
 
     def close(self) -> None:
@@ -371,6 +402,16 @@ class MimiCodec:
                 f"The tokens were made by {made_by} ({codes.info.digest[:19]}), not by {self.checkpoint.label}"
                 f" ({self.info.digest[:19]}): open them with the checkpoint that made them."
             )
+
+
+def _openvino_engine(weights: Weights, info: CodecInfo, precision: str) -> Any:
+    from mimi_gui.openvino_engine import OpenVinoEngine
+    from mimi_gui.openvino_graphs import why_not
+
+    reason = why_not(weights.config)
+    if reason:
+        raise DeviceError(f"The backend openvino does not know this checkpoint ({reason}): choose the backend torch.")
+    return OpenVinoEngine(weights.model, info, weights.fill, precision=precision)
 
 
 def _installed(name: str) -> bool:
