@@ -93,6 +93,7 @@ class StreamEncoder(_Stream):
 
     def __init__(self, engine: Engine, num_codebooks: int, chunk_frames: int) -> None:
         super().__init__(engine, chunk_frames)
+        engine.prepare(encode=True, decode=False)  # the first frame of a live stream does not wait for weights
         self._num_codebooks = num_codebooks
         self._rest = np.zeros(0, np.float32)  # [n], less than a frame
         self._num_samples = 0

@@ -80,6 +80,9 @@ class Scarce:
     def free_memory(self) -> None:
         pass
 
+    def prepare(self, **_: bool) -> None:
+        pass
+
     def encode(self, samples: torch.Tensor, state: Any, num_codebooks: int) -> Any:
         self.calls.append(tuple(samples.shape))
         if samples.numel() > self.room * FRAME:
