@@ -110,10 +110,7 @@ class SoundCard:
                 self.close()
                 raise RuntimeError(f"pulseaudio does not answer: {(self.folder / 'log').read_text()[-800:]}")
             time.sleep(0.05)
-        # A real card's interrupts do not queue behind other programs: where it is allowed, neither does this
-        # one.
-        with contextlib.suppress(PermissionError):
-            os.sched_setscheduler(self._child.pid, os.SCHED_RR, os.sched_param(6))
+        _at_once(self._child, 6)
         self._pactl("set-default-sink", "card")
         self._pactl("set-default-source", "mouth.monitor")
 
@@ -136,6 +133,7 @@ class SoundCard:
             ["parec", "-d", source, *self._format(), "--latency-msec=10"],
             env=self._client(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        _at_once(child, 4)
         recording = Recording(child, self.num_channels, self.sample_rate)
         try:
             recording.wait_for(1)
@@ -159,6 +157,7 @@ class SoundCard:
             ["pacat", "--playback", "-d", "mouth", *self._format(), "--latency-msec=20", str(path)],
             env=self._client(), stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        _at_once(child, 4)
         try:
             yield child
         finally:
@@ -178,6 +177,13 @@ class SoundCard:
             self.kill()
         self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _at_once(child: subprocess.Popen[bytes], priority: int) -> None:
+    """A real card's interrupts, a voice and an ear do not queue behind other programs: where it is allowed, neither
+    does ``child``."""
+    with contextlib.suppress(PermissionError, ProcessLookupError):
+        os.sched_setscheduler(child.pid, os.SCHED_RR, os.sched_param(priority))
 
 
 def need_programs() -> None:

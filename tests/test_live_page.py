@@ -102,6 +102,8 @@ class Booth:
         self.loop = PaperLoop()
         self.qtbot = qtbot
         qtbot.addWidget(self.page)
+        for part in (self.control, self.codec, self.files):
+            part.setParent(self.page)  # timers must not end in whichever thread collects garbage
         self.page.resize(1200, 800)
         self.page.show()
 

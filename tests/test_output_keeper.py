@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from mimi_gui.playback import ABPlayer, Clip, OutputDevice
@@ -56,6 +57,9 @@ class Desk:
         self.watch.look = self._look
         self.now = 100.0
         self.keeper = OutputKeeper(self.transport, self.watch, self.settings, clock=lambda: self.now)  # pyright: ignore[reportArgumentType]
+        self.holder = QWidget()
+        for part in (self.transport, self.watch, self.keeper):
+            part.setParent(self.holder)  # timers must not end in whichever thread collects garbage
         self.notices: list[Notice] = []
         self.keeper.noticed.connect(self.notices.append)
 
@@ -68,7 +72,9 @@ class Desk:
 
 @pytest.fixture
 def desk(qtbot: QtBot, tmp_path: Path) -> Desk:
-    return Desk(tmp_path, PaperPlayer())
+    desk = Desk(tmp_path, PaperPlayer())
+    qtbot.addWidget(desk.holder)
+    return desk
 
 
 def test_another_default_is_followed_and_told(desk: Desk) -> None:
@@ -153,6 +159,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundCard]:
 def test_on_a_real_server_headphones_come_and_go(card: SoundCard, qtbot: QtBot, tmp_path: Path) -> None:
     player = ABPlayer()
     desk = Desk(tmp_path, player)
+    qtbot.addWidget(desk.holder)
     del desk.watch.look
     player.open()
     player.set_clips(Clip.from_samples(noise(30.0), 48000, 48000), None)

@@ -90,6 +90,7 @@ class Studio:
         self.takes: list[RecordedTake] = []
         self.microphone.taken.connect(self.takes.append)
         qtbot.addWidget(self.page)
+        self.microphone.setParent(self.page)  # its timer must not end in whichever thread collects garbage
         self.qtbot = qtbot
         self.page.show()
 
