@@ -221,6 +221,7 @@ def test_bench_prints_what_was_measured(monkeypatch: pytest.MonkeyPatch, capsys:
     assert cli.main(["bench", "--model", "m", "--seconds", "2", "--only", "moshi", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"a": 1}
     options = {"duration_s": 2.0, "repeats": 5, "contestants": ("moshi",), "progress": None}
+    options |= {"device": "cpu", "endurance": False}
     assert asked == [(("m",), options)]
     assert cli.main(["bench"]) == 0
     assert capsys.readouterr().out == "table of {'a': 1}\n"

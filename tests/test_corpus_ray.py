@@ -40,16 +40,18 @@ def address() -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # short: the paths of its sockets may have 107 characters
-    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False, "temp_dir": folder}
+    Path(folder, "ray").mkdir()  # Ray writes the cluster's address there, and expects to find the folder
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
     with pytest.MonkeyPatch.context() as patch:
         # The workers run from anywhere and find the program that is tested.
         root = str(Path(__file__).resolve().parent.parent)
         patch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         cluster = Cluster(initialize_head=True, head_node_args=node)
-        cluster.add_node(**{**node, "temp_dir": None})
+        cluster.add_node(**node)
         yield cluster.address
         ray.shutdown()
         cluster.shutdown()

@@ -138,10 +138,10 @@ class SurgeryPanel(QScrollArea):
         words.setBuddy(self._donor_start)
         tip = "Choose the token file that rows are taken from"
         choose = self._button("File …", tip, partial(self._perform, "donor"))
-        for column, widget in enumerate((choose, words, self._donor_start)):
-            start.addWidget(widget, 0, column)
-        start.setColumnStretch(0, 1)
-        start.setColumnStretch(2, 1)
+        start.addWidget(choose, 0, 0, 1, 2)
+        start.addWidget(words, 1, 0)
+        start.addWidget(self._donor_start, 1, 1)
+        start.setColumnStretch(1, 1)
         layout.addLayout(start)
         layout.addLayout(
             self._row(
