@@ -132,7 +132,7 @@ def print_table(result: dict[str, Any]) -> None:
     base = result["contestants"].get("transformers", {})
     table = Table(title=f"{result['model']['name']}, {result['duration_s']:g} s, {result['machine']['cpu']}")
     for heading in ("", "encode", "decode", "frame, median / p95", "memory", "tokens equal", "sound differs"):
-        table.add_column(heading, justify="left" if not heading else "right")
+        table.add_column(heading, justify="right" if heading else "left", min_width=0 if heading else 24)
     for name, figures in result["contestants"].items():
         if "error" in figures:
             table.add_row(LABELS[name], figures["error"], *[""] * 5)
@@ -152,6 +152,8 @@ def print_table(result: dict[str, Any]) -> None:
         cells.append(f"{error:.1e}" if error is not None else "")
         table.add_row(*cells)
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)  # a file has room; rich would take 80 columns and break the names
     console.print(table)
     if long := result["contestants"].get("mimi_gui_frames", {}).get("endurance"):
         console.print(
