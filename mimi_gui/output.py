@@ -111,8 +111,8 @@ class SoundProcess(SoundChild):
     def heard(self) -> tuple[float, int]:
         return self._status.heard(time.monotonic())
 
-    def close(self, patience_s: float = 0.5) -> None:
-        super().close(patience_s)  # nothing is lost by killing it, and the window waits
+    def close(self, patience_s: float = 0.5, *, waits: bool = True) -> None:
+        super().close(patience_s, waits=waits)  # nothing is lost by killing it, and the window waits
 
     @property
     def ended_serial(self) -> int:

@@ -22,7 +22,8 @@ from tests.random_checkpoints import synthetic_recording
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
 def test_every_float_type_is_read_as_float32(tmp_path: Path, dtype: torch.dtype) -> None:
     path = tmp_path / "a.safetensors"
-    tensors = {"a": torch.randn(3, 5, 7).to(dtype), "b": torch.randn(1).to(dtype), "none": torch.zeros((0, 4)).to(dtype)}
+    shapes = {"a": (3, 5, 7), "b": (1,), "none": (0, 4)}
+    tensors = {name: torch.randn(shape).to(dtype) for name, shape in shapes.items()}
     save_file(tensors | {"count": torch.tensor([7, -2])}, path)
     file = TensorFile(path)
     assert file.shapes == {"a": [3, 5, 7], "b": [1], "none": [0, 4], "count": [2]}

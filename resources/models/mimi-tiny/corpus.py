@@ -70,11 +70,15 @@ class Corpus:
     ) -> np.ndarray:
         """Return ``batch_size`` augmented segments (``level_only``: nothing but rescaled), float32 ``[B, T]``."""
         change = random_level if level_only else augment
-        return np.stack([change(rng, self._segment(rng, num_samples)) for _ in range(batch_size)])
+        share = 0.25 if level_only else 0.6
+        return np.stack([change(rng, self._segment(rng, num_samples, share)) for _ in range(batch_size)])
 
-    def _segment(self, rng: np.random.Generator, num_samples: int) -> np.ndarray:
-        """Cut ``num_samples`` out of a random clip (and those drawn after it, where it ends), at a random speed."""
-        speed = float(rng.uniform(0.87, 1.18)) if rng.random() < 0.6 else 1.0
+    def _segment(self, rng: np.random.Generator, num_samples: int, share: float) -> np.ndarray:
+        """Cut ``num_samples`` out of a random clip, and those drawn after it, where it ends.
+
+        A ``share`` of the segments is played at another speed.
+        """
+        speed = float(rng.uniform(0.87, 1.18)) if rng.random() < share else 1.0
         needed = int(num_samples * speed) + 64
         parts: list[np.ndarray] = []
         while needed > 0:
@@ -114,9 +118,9 @@ def augment(rng: np.random.Generator, samples: np.ndarray) -> np.ndarray:
 
 
 def random_level(rng: np.random.Generator, speech: np.ndarray) -> np.ndarray:
-    """Rescale ``[T]`` to about -23 dB, never above full scale."""
+    """Rescale ``[T]`` to about -27 dB, never above full scale."""
     rms = float(np.sqrt(np.mean(speech**2)))
-    level_db = rng.normal(-23.0, 4.5)
+    level_db = rng.normal(-27.0, 6.0)
     # a pause must not be blown up to the level of speech
     speech = speech * (10.0 ** (level_db / 20.0) / max(rms, 0.004))
     return (speech / max(1.0, float(np.abs(speech).max()) / 0.98)).astype(np.float32)

@@ -1,8 +1,9 @@
 """Measure a Mimi checkpoint on recordings: ``python evaluate.py CLIP [CLIP ...] [--model FOLDER] [--json FILE]``.
 
-Prints, for 1, 2, 4, 8, 16 and 32 codebooks, STOI, ESTOI, log-mel distance and (where ``pesq`` is installed) PESQ-WB of
-the first ten seconds of every clip; beside them Opus at 6 kbit/s and Codec2 at 3.2 kbit/s where their programs are
-installed; and how evenly each codebook is used. ``--training-set FOLDER`` adds the use over a whole folder.
+Prints, for 1, 2, 4, 8, 16 and 32 codebooks, for shuffled codebooks and for silence, STOI, ESTOI, log-mel distance and
+(where ``pesq`` is installed) PESQ-WB of the first ten seconds of every clip; beside them Opus at 6 kbit/s and Codec2 at
+3.2 kbit/s where their programs are installed; and how evenly each codebook is used. ``--training-set FOLDER`` adds the
+use over a whole folder.
 """
 
 from __future__ import annotations
@@ -150,11 +151,15 @@ def main() -> None:
     report: dict[str, object] = {"load_s": round(load_s, 3), "clips": {}}
     print(f"loaded in {load_s:.2f} s")
     all_codes = []
+    noise = np.random.default_rng(0).standard_normal(CLIP_SAMPLES).astype(np.float32)
     for path in options.clips:
         source = load_recording(path)[:CLIP_SAMPLES]
         codes = encode(model, source)
         all_codes.append(codes)
         rows = {f"K={k}": figures(source, decode(model, codes[:k], len(source))) for k in COUNTS}
+        # two answers that the tokens must beat: each code looked up in its neighbour's codebook, and nothing at all
+        rows["wrong books"] = figures(source, decode(model, codes.roll(1, dims=0), len(source)))
+        rows["silence"] = figures(source, 1e-4 * noise[: len(source)])
         for name, (program, through) in OTHERS.items():
             if shutil.which(program):
                 rows[name] = figures(source, aligned(source, through(source)))

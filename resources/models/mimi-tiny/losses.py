@@ -100,7 +100,7 @@ class EnvelopeLoss(nn.Module):
             samples, self.FFT, self.HOP, self.WINDOW, window=self.window, center=True, return_complex=True
         )
         power = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2) @ self.bands  # [B, frames, 15]
-        envelope = (power + 1e-6).sqrt()
+        envelope = (power + 0.01).sqrt()  # a band below about -60 dB is flat: no gradient comes from silence
         return envelope.unfold(1, self.FRAMES, 10)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
@@ -110,17 +110,40 @@ class EnvelopeLoss(nn.Module):
             energy = wanted.square().sum(dim=(2, 3))  # [B, segments]
             weight = (energy > energy.amax(dim=1, keepdim=True) * 1e-4).float()
         got = self._segments(output)
-        wanted_rows, got_rows = _standardised(wanted, -1), _standardised(got, -1)
+        wanted_rows, got_rows = _standardised(wanted, -1, 0.03), _standardised(got, -1, 0.03)
         stoi = (wanted_rows * got_rows).sum(dim=-1).mean(dim=-1)  # [B, segments]
-        estoi = (_standardised(wanted_rows, -2) * _standardised(got_rows, -2)).sum(dim=-2).mean(dim=-1)
+        estoi = (_standardised(wanted_rows, -2, 1e-2) * _standardised(got_rows, -2, 1e-2)).sum(dim=-2).mean(dim=-1)
         correlation = 0.5 * (stoi + estoi)
         return 1.0 - (correlation * weight).sum() / weight.sum().clamp(min=1.0)
 
 
-def _standardised(values: Tensor, dim: int) -> Tensor:
+class LowBandLoss(nn.Module):
+    """Relative error of the waveform itself below 424 Hz, where the codec can follow it, from complex spectra."""
+
+    WINDOW, BINS = 1024, 19
+
+    def __init__(self) -> None:
+        """Prepare the window."""
+        super().__init__()
+        self.register_buffer("window", torch.hann_window(self.WINDOW), persistent=False)
+
+    def forward(self, output: Tensor, target: Tensor, num_codebooks: Tensor) -> Tensor:
+        """Compare ``[B, T]`` with ``[B, T]``; with few of the codebooks ``[B]`` the waveform cannot come out."""
+        got, wanted = (
+            torch.stft(x, self.WINDOW, self.WINDOW // 4, window=self.window, return_complex=True)[:, : self.BINS]
+            for x in (output, target)
+        )
+        error = (got - wanted).abs().square().sum(dim=1)  # [B, frames]
+        energy = wanted.abs().square().sum(dim=1)
+        # relative to the frame and to the recording, and never to less than -50 dB: pauses do not count
+        relative = (error / (energy + 0.1 * energy.mean(dim=1, keepdim=True) + 1.0) + 1e-6).sqrt().mean(dim=1)
+        return (relative * (num_codebooks / 16.0).clamp(max=1.0)).mean()
+
+
+def _standardised(values: Tensor, dim: int, eps: float = 1e-6) -> Tensor:
     """Zero mean and unit norm along ``dim``."""
     values = values - values.mean(dim=dim, keepdim=True)
-    return values / (values.square().sum(dim=dim, keepdim=True) + 1e-6).sqrt()
+    return values / (values.square().sum(dim=dim, keepdim=True) + eps).sqrt()
 
 
 class StftDiscriminator(nn.Module):

@@ -1,9 +1,10 @@
 """Train mimi-tiny: ``python train.py DATA_FOLDER --out RUN_FOLDER [--resume]``.
 
-Phases, by step: a continuous autoencoder; k-means codebooks, level by level; the quantised codec with straight-through
-gradients, EMA codebooks and quantizer dropout; the same with an adversary. The learning rate warms up, stays, and
-falls to zero over the last part. The run folder holds ``checkpoint.pt`` (everything, for ``--resume``), ``log.jsonl``
-and ``model/`` (what ships).
+It starts from a codec on paper (``analytic.py``) with k-means codebooks, level by level. Then the quantised codec is
+trained with straight-through gradients, EMA codebooks and quantizer dropout, and at last with an adversary. The
+learning rate warms up, stays, and falls to zero over the last part; the codebooks are then fitted once more to the
+averaged weights. The run folder holds ``checkpoint.pt`` (everything, for ``--resume``), ``log.jsonl`` and ``model/``
+(what ships).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import numpy as np
 import torch
 from codec import TrainableCodec, export, small_config
 from corpus import SAMPLE_RATE_HZ, Corpus
-from losses import RESOLUTIONS, Adversary, EnvelopeLoss, SpectralLoss
+from losses import RESOLUTIONS, Adversary, EnvelopeLoss, LowBandLoss, SpectralLoss
 from torch import Tensor
 
 FRAME_SAMPLES = 1920
@@ -37,11 +38,21 @@ FRAME_SAMPLES = 1920
 # whose window is 10 s, what a long past looks like.
 SHAPES = ((0.73, 3, 24), (0.2, 1, 72), (0.07, 1, 144))
 VECTORS_PER_STEP = 77
-WEIGHTS = {"mel": 1.0, "convergence": 0.2, "log_magnitude": 0.4, "envelope": 1.5, "commitment": 0.25, "spread": 0.2}
-WAVEFORM_WEIGHT = 0.15  # in the autoencoder phase only: it breaks the tie between all possible phases of the signal
+WEIGHTS = {
+    "mel": 1.0,
+    "convergence": 0.2,
+    "log_magnitude": 0.4,
+    "envelope": 3.0,
+    "low_band": 0.6,  # the waveform itself: what makes the deep codebooks worth something
+    "commitment": 0.25,
+}
+NUM_LATENTS, KMEANS_ITERATIONS = 100_000, 2
+PAPER_SEGMENTS = 80  # of 96 frames: what the codec on paper is fitted to
 ADVERSARIAL_WEIGHT, MATCHING_WEIGHT = 0.1, 0.6
+JUDGE_FACTOR = 20.0  # the judges start from nothing, the codec does not
+HALF = False
+ENCODER_FACTOR = 0.25
 CLIP_NORM = 3.0
-GAIN_FACTOR = 4.0
 
 
 @dataclass(frozen=True)
@@ -49,11 +60,10 @@ class Plan:
     """When what happens, in steps."""
 
     steps: int
-    autoencoder_steps: int
     adversarial_steps: int
     decay_steps: int
     warmup_steps: int = 100
-    peak_rate: float = 1.5e-3
+    peak_rate: float = 3e-5
 
     def rate(self, step: int) -> float:
         """Return the learning rate: linear warm-up, plateau, linear decay to almost nothing at the end."""
@@ -62,8 +72,6 @@ class Plan:
 
     def phase(self, step: int) -> str:
         """Name the phase that ``step`` is in."""
-        if step < self.autoencoder_steps:
-            return "autoencoder"
         return "adversarial" if step >= self.steps - self.adversarial_steps else "quantised"
 
 
@@ -76,17 +84,26 @@ class Trainer:
         self.corpus, self.plan, self.out, self.seed, self.device = corpus, plan, out, seed, torch.device(device)
         self.step = 0
         self.seconds = 0.0
-        self.balanced = False
+        self.half = HALF
         self.codec = TrainableCodec(small_config())
-        self.codec.set_scales(torch.from_numpy(corpus.batch(np.random.default_rng(seed), 6, 48 * FRAME_SAMPLES)))
         self.codec.to(self.device).train()
-        self.averaged = copy.deepcopy(self.codec.model).requires_grad_(False)
         self.spectral, self.envelope = SpectralLoss().to(self.device), EnvelopeLoss().to(self.device)
+        self.low_band = LowBandLoss().to(self.device)
         self.adversary = Adversary().to(self.device)
         # fused: one pass over the parameters instead of a dozen
-        options = {"lr": 1e-3, "betas": (0.8, 0.99), "weight_decay": 0.01, "fused": True}
+        options = {"lr": 1e-3, "betas": (0.9, 0.99), "weight_decay": 0.0, "fused": True}
         self.optimizer = torch.optim.AdamW(parameter_groups(self.codec.model), **options)
         self.judge_optimizer = torch.optim.AdamW(self.adversary.parameters(), **options)
+
+    def start(self) -> None:
+        """Step 0: the codec on paper and its codebooks."""
+        rng = np.random.default_rng([self.seed, 1])
+        speech = self.corpus.batch(rng, PAPER_SEGMENTS, 96 * FRAME_SAMPLES, level_only=True)
+        missed = self.codec.write_paper_codec(torch.from_numpy(speech))
+        self.averaged = copy.deepcopy(self.codec.model).requires_grad_(False)
+        stacked = self.collect_latents(self.codec, NUM_LATENTS)
+        left = self.codec.start_codebooks(stacked, VECTORS_PER_STEP, KMEANS_ITERATIONS, self.seed)
+        self.log({"missed": round(missed, 4), "latents": len(stacked), "left": [round(value, 4) for value in left]})
 
     # -- one step ----------------------------------------------------------------------------------------------
 
@@ -96,28 +113,18 @@ class Trainer:
         phase = plan.phase(step)
         rng = np.random.default_rng([self.seed, step])
         torch.manual_seed(self.seed * 1_000_003 + step)
-        if phase != "autoencoder" and not self.codec.quantized:
-            self.start_codebooks()
-        elif not self.codec.quantized and not self.balanced and step >= plan.autoencoder_steps // 2:
-            self.balance_bottleneck()
-        batch_size, frames = self._shape(rng, phase)
+        batch_size, frames = draw_shape(rng)
         target = self._batch(rng, batch_size, frames)
         counts = torch.from_numpy(draw_counts(rng, batch_size)).to(self.device)
-        noise = float(rng.uniform(0.0, 0.1)) if self.balanced else 0.0
-        # the codebooks follow the encoder: fast while it moves, then slowly
-        self.codec.decay = 0.99 if step < plan.autoencoder_steps + 1500 else 0.995
         rate = plan.rate(step)
         with self._autocast():
-            result = self.codec(target, counts, noise)
+            result = self.codec(target, counts)
         output = result["output"]
         # two of the four resolutions a step, drawn anew: the same gradient on average for half of the time
         windows = rng.choice(list(RESOLUTIONS), 2, replace=False).tolist()
         terms = {**self.spectral(output, target, windows), "envelope": self.envelope(output, target)}
-        terms.update(commitment=result["commitment"], spread=result["spread"])
+        terms.update(low_band=self.low_band(output, target, counts), commitment=result["commitment"])
         loss = sum(WEIGHTS[name] * term for name, term in terms.items())
-        if phase == "autoencoder":
-            terms["waveform"] = ((output - target).abs().mean(1) / (target.abs().mean(1) + 0.003)).mean()
-            loss = loss + WAVEFORM_WEIGHT * terms["waveform"]
         if phase == "adversarial":
             loss = loss + self._adversarial(terms, output, target, rate)
         for group in self.optimizer.param_groups:
@@ -129,28 +136,18 @@ class Trainer:
             self.optimizer.step()
         self._average()
         self.step += 1
-        if self.codec.quantized and self.step % 5 == 0:
-            revive = self.step % 25 == 0 and self.step < plan.steps - plan.decay_steps // 3
+        if self.step % 5 == 0:
+            revive = self.step % 50 == 0 and self.step < plan.steps - plan.decay_steps // 3
             generator = torch.Generator().manual_seed(step)
             terms["revived"] = torch.tensor(float(self.codec.refresh_codebooks(target, generator, revive)))
         values = {"loss": loss, "norm": norm, **terms}
         return {name: float(value.detach()) for name, value in values.items()}
 
-    def _shape(self, rng: np.random.Generator, phase: str) -> tuple[int, int]:
-        draw = rng.random()
-        if phase == "autoencoder" and self.step < self.plan.autoencoder_steps // 2:
-            return SHAPES[0][1:]
-        for share, batch_size, frames in SHAPES[:-1]:
-            if draw < share:
-                return batch_size, frames
-            draw -= share
-        return SHAPES[-1][1:]
-
     def _batch(self, rng: np.random.Generator, batch_size: int, frames: int) -> Tensor:
         return torch.from_numpy(self.corpus.batch(rng, batch_size, frames * FRAME_SAMPLES)).to(self.device)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
     def _adversarial(self, terms: dict[str, Tensor], output: Tensor, target: Tensor, rate: float) -> Tensor:
         """Train the judges on one 1.9 s part of every example, and return their weighted opinion of the codec."""
@@ -160,7 +157,7 @@ class Trainer:
         output, target = output[some, -frames * FRAME_SAMPLES :], target[some, -frames * FRAME_SAMPLES :]
         with self._autocast():
             judged = self.adversary.discriminator_loss(output, target)
-        self.judge_optimizer.param_groups[0]["lr"] = 0.5 * rate
+        self.judge_optimizer.param_groups[0]["lr"] = JUDGE_FACTOR * rate
         self.judge_optimizer.zero_grad(set_to_none=True)
         judged.backward()
         self.judge_optimizer.step()
@@ -173,7 +170,7 @@ class Trainer:
         terms.update(judged=judged.detach(), fooling=fooling, matching=matching)
         # the judges must know something before they are listened to
         since = self.step - (self.plan.steps - self.plan.adversarial_steps)
-        trust = min(1.0, since / 300)
+        trust = min(1.0, since / 100)
         return trust * (ADVERSARIAL_WEIGHT * fooling + MATCHING_WEIGHT * matching)
 
     @torch.no_grad()
@@ -184,35 +181,17 @@ class Trainer:
         torch._foreach_lerp_(ours, [p.detach() for p in self.codec.model.parameters()], 1.0 - decay)
 
     @torch.no_grad()
-    def collect_latents(self, num_latents: int) -> Tensor:
+    def collect_latents(self, codec: TrainableCodec, num_latents: int) -> Tensor:
         """Latents of fresh speech, at least ``num_latents``, ``[N, hidden]``."""
-        rng = np.random.default_rng([self.seed, 1])
-        self.codec.eval()
+        rng = np.random.default_rng([self.seed, 2])
+        codec.eval()
         latents: list[Tensor] = []
-        for _ in range(-(-num_latents // 144)):
-            samples = torch.from_numpy(self.corpus.batch(rng, 2, 72 * FRAME_SAMPLES, level_only=True))
+        for _ in range(-(-num_latents // 576)):
+            samples = torch.from_numpy(self.corpus.batch(rng, 4, 144 * FRAME_SAMPLES, level_only=True))
             with self._autocast():
-                latents.append(self.codec.latents(samples.to(self.device)).permute(0, 2, 1).flatten(0, 1))
-        self.codec.train()
+                latents.append(codec.latents(samples.to(self.device)).permute(0, 2, 1).flatten(0, 1))
+        codec.train()
         return torch.cat(latents)
-
-    def balance_bottleneck(self) -> None:
-        """Even out the axes of the bottleneck; the projections' old gradients mean nothing any more."""
-        shares = self.codec.balance(self.collect_latents(8_000))
-        for projection in self.codec.projections:
-            for parameter in projection.parameters():
-                self.optimizer.state.pop(parameter, None)
-        self.averaged.quantizer.load_state_dict(self.codec.model.quantizer.state_dict())
-        self.balanced = True
-        self.log({"variance_of_axes": [round(share, 6) for share in shares[:32]]})
-
-    def start_codebooks(self, num_latents: int = 50_000, iterations: int = 3) -> None:
-        """k-means on at least 50,000 latents."""
-        stacked = self.collect_latents(num_latents)
-        left = self.codec.start_codebooks(stacked, VECTORS_PER_STEP, iterations, self.seed)
-        # the semantic projections have just got new values: their average starts there
-        self.averaged.quantizer.load_state_dict(self.codec.model.quantizer.state_dict())
-        self.log({"kmeans_latents": len(stacked), "variance_left": [round(value, 4) for value in left]})
 
     # -- state -------------------------------------------------------------------------------------------------
 
@@ -221,8 +200,6 @@ class Trainer:
         state = {
             "step": self.step,
             "seconds": self.seconds,
-            "balanced": self.balanced,
-            "quantized": self.codec.quantized,
             "codec": self.codec.state_dict(),
             "averaged": self.averaged.state_dict(),
             "adversary": self.adversary.state_dict(),
@@ -237,9 +214,9 @@ class Trainer:
         """Go on from ``checkpoint.pt``."""
         state = torch.load(self.out / "checkpoint.pt", map_location=self.device, weights_only=True)
         self.step, self.seconds = state["step"], state["seconds"]
-        self.balanced = state["balanced"]
+        self.codec.prepare()
         self.codec.load_state_dict(state["codec"])
-        self.codec.quantized = state["quantized"]
+        self.averaged = copy.deepcopy(self.codec.model).requires_grad_(False)
         self.averaged.load_state_dict(state["averaged"])
         self.adversary.load_state_dict(state["adversary"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -271,7 +248,7 @@ class Trainer:
         target = torch.from_numpy(batch).to(self.device)
         codec = self.shippable()
         scores: dict[str, float] = {}
-        for count in (1, 4, 8, 16, 32) if codec.quantized else (32,):
+        for count in (1, 4, 8, 16, 32):
             with self._autocast():
                 output = codec(target, torch.full((len(batch),), count, device=self.device))["output"]
             values = [stoi(a, b, SAMPLE_RATE_HZ) for a, b in zip(batch, output.cpu().numpy(), strict=True)]
@@ -281,13 +258,21 @@ class Trainer:
 
 
 def parameter_groups(model: torch.nn.Module) -> list[dict[str, object]]:
-    """Split into matrices, and gains and biases: these are of size 1, not 0.05, and so may move faster."""
-    gains = {n: p for n, p in model.named_parameters() if p.ndim == 1 or n.endswith("weight.original0")}
-    matrices = [p for n, p in model.named_parameters() if n not in gains]
-    return [
-        {"params": matrices, "factor": 1.0},
-        {"params": list(gains.values()), "factor": GAIN_FACTOR, "weight_decay": 0.0},
-    ]
+    """Encoder, and all the rest: the codebooks must be able to follow the encoder."""
+    encoder = list(model.encoder.parameters())
+    known = {id(parameter) for parameter in encoder}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    return [{"params": encoder, "factor": ENCODER_FACTOR}, {"params": others, "factor": 1.0}]
+
+
+def draw_shape(rng: np.random.Generator) -> tuple[int, int]:
+    """Batch size and frames of a step."""
+    draw = rng.random()
+    for share, batch_size, frames in SHAPES[:-1]:
+        if draw < share:
+            return batch_size, frames
+        draw -= share
+    return SHAPES[-1][1:]
 
 
 def draw_counts(rng: np.random.Generator, batch_size: int) -> np.ndarray:
@@ -311,11 +296,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, log and exported model")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=2500, help="length of the whole run")
-    parser.add_argument("--autoencoder-steps", type=int, default=1450)
-    parser.add_argument("--adversarial-steps", type=int, default=50)
-    parser.add_argument("--decay-steps", type=int, default=900)
-    parser.add_argument("--peak-rate", type=float, default=1.5e-3)
+    parser.add_argument("--steps", type=int, default=760, help="length of the whole run")
+    parser.add_argument("--adversarial-steps", type=int, default=120)
+    parser.add_argument("--decay-steps", type=int, default=380)
+    parser.add_argument("--peak-rate", type=float, default=3e-5)
     parser.add_argument("--stop-after", type=int, help="leave the plan at this step (to test, or to pause)")
     parser.add_argument("--checkpoint-every", type=int, default=200, help="steps between checkpoints")
     parser.add_argument("--validate-every", type=int, default=500)
@@ -328,7 +312,6 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     plan = Plan(
         options.steps,
-        options.autoencoder_steps,
         options.adversarial_steps,
         options.decay_steps,
         peak_rate=options.peak_rate,
@@ -339,6 +322,10 @@ def main() -> None:
     trainer = Trainer(corpus, plan, options.out, options.seed, options.device)
     if options.resume and (options.out / "checkpoint.pt").exists():
         trainer.load()
+    else:
+        trainer.start()
+        trainer.save()
+        trainer.log(trainer.validate())
 
     history: list[dict[str, float]] = []
     while trainer.step < min(trainer.plan.steps, options.stop_after or trainer.plan.steps):
@@ -379,7 +366,7 @@ def draw_curve(out: Path) -> None:
     training = [entry for entry in entries if "phase" in entry]
     left.plot([e["step"] for e in training], [e["mel"] for e in training], label="log-mel")
     left.plot([e["step"] for e in training], [e["envelope"] for e in training], label="band envelopes")
-    left.set(xlabel="step", ylabel="training loss", ylim=(0.3, 1.1))
+    left.set(xlabel="step", ylabel="training loss")
     for count in (32, 8, 4, 1):
         points = [(e["step"], e[f"stoi_{count}"]) for e in entries if f"stoi_{count}" in e]
         right.plot(*zip(*points, strict=True), marker=".", label=f"K={count}")
