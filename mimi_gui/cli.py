@@ -19,6 +19,7 @@ import typer
 from mimi_gui import compare, convert, corpus_verbs, verify
 from mimi_gui.errors import Cancelled, MimiGuiError, OutputError
 from mimi_gui.logs import LEVEL_VARIABLE, file_handler, log_path, wanted_level
+from mimi_gui.threads import wait_briefly_then_sleep
 
 app = typer.Typer(
     name="mimi-gui",
@@ -54,9 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     if not arguments or arguments[0] not in {*verbs, "-h", "--help", "--version"}:
         return _window(arguments, verbs)
     if arguments[0] != "bench":  # which measures its contestants with everybody's defaults
-        # Read when torch loads its OpenMP library. Beside eight busy programs on two cores, encoding ran at 5-10x real
-        # time with threads that wait asleep, 4-6x with 20,000 turns of spinning, 1.5x with OpenMP's own default.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        wait_briefly_then_sleep()
     log_file = _configure_logging()
     signal.signal(signal.SIGTERM, _stop)
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from mimi_gui.corpus_job import DIED, Job, Outcome, Task
 from mimi_gui.errors import Cancelled, MimiGuiError
+from mimi_gui.threads import wait_briefly_then_sleep
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
@@ -189,7 +190,7 @@ def _work(tasks: Connection, stop: Connection, job: Job, slot: int, num_threads:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: who asked says when to stop
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     os.environ["OMP_NUM_THREADS"] = str(num_threads)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly_then_sleep()
     try:
         begin(job, slot, num_threads, num_readers, _Piped(tasks), stop.poll, tasks.send)
     except (Cancelled, EOFError, OSError):

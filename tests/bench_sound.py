@@ -29,10 +29,11 @@ from mimi_gui.clip import Clip
 from mimi_gui.live import LiveFigures, LiveLoop
 from mimi_gui.output import SoundProcess
 from mimi_gui.playback import ABPlayer
+from mimi_gui.threads import wait_briefly_then_sleep
 from tests.random_checkpoints import save_full_checkpoint, save_tiny_checkpoint
 from tests.sound_card import SoundCard
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve each other where cores are shared
+wait_briefly_then_sleep()
 RATE = 48000
 MOST_SKIPPED = 0.001  # of the frames
 MOST_DRIFT_S = 0.020  # of the latency, from the first fifth to the last

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import importlib.util
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from mimi_gui.codes import CodecInfo, Codes
 from mimi_gui.errors import CodesMismatch, ModelUnavailable
 from mimi_gui.kept_sound import large_zeros, let_go
 from mimi_gui.remix import Ear, Remix
+from mimi_gui.threads import wait_briefly_then_sleep
 from mimi_gui.ui.worker import Desk, Job
 
 if TYPE_CHECKING:
@@ -121,12 +121,12 @@ class Preview:
 def preload_torch() -> None:
     """Make torch a good neighbour of the window; on the codec thread, before the first ``import torch``.
 
-    Its threads are told to wait asleep, not spinning: on a busy machine spinning made encoding ten times slower and
-    starved the window. And torch's largest library is mapped here, without Python's lock: the import's own dlopen
+    Its threads are told not to spin for long: on a busy machine that made encoding ten times slower and starved the
+    window. And torch's largest library is mapped here, without Python's lock: the import's own dlopen
     holds the lock for 0.6 s (the static constructors of libtorch), and the window would stand still. A foreign call
     releases it, and the import then finds the library loaded. Where this fails nothing is lost.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when the OpenMP library is loaded, with torch
+    wait_briefly_then_sleep()
     spec = importlib.util.find_spec("torch") if "torch" not in sys.modules else None
     if sys.platform == "win32" or spec is None or spec.origin is None:
         return
