@@ -9,33 +9,41 @@ error, a cancel or a second try on a smaller chunk starts from where it stood.
 
 from __future__ import annotations
 
+import threading
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 _ZERO = torch.zeros(())
 _BF16_ERROR = 0.02  # relative; rounding gives 0.003 to 0.006, a wrong kernel 1
+_MOST_LAYOUTS = 4  # of one layer's weights in memory; a processor was seen to want 3
+_MD_PADDING = 27  # the word between data type and padded dimensions in oneDNN's dnnl_memory_desc, never written to
 
 
 class Packed:
-    """A convolution or linear layer with its weights in the order that oneDNN computes in, on the CPU only.
+    """A convolution with its weights in the order that oneDNN computes in, on the CPU only.
 
-    Measured on two cores of an Intel Xeon with AVX-512: 250-320 GFLOP/s, where ``F.conv1d`` reorders weights and data
-    at each call and reaches 30-240. Same arithmetic, float32; or bfloat16, rounded once at the end of each sum.
+    Which order that is depends on the processor and on the size of the input, and weights in the wrong one are computed
+    by a reference loop: one frame then takes 30 times as long (780 ms instead of 22, seen on a Zen 3). So an order is
+    asked for per size of input when that size first comes, and kept; different sizes share it where it is the same.
+
+    Measured on two cores, float32: 250-320 GFLOP/s of an Intel Xeon's 354, 170-195 of a Zen 3's 200; ``F.conv1d``
+    reorders weights and data at each call and reaches 30-240 and 6-150. Same arithmetic, float32; or bfloat16, rounded
+    once at the end of each sum.
     """
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None, stride: int, dilation: int, dtype: torch.dtype = torch.float32
     ) -> None:
         self.dtype = dtype
-        bias = None if bias is None else bias.to(dtype)
-        kernel = weight.to(dtype)[:, :, None].contiguous(memory_format=torch.channels_last)  # [C_out, C_in, 1, K]
+        self.bias = None if bias is None else bias.to(dtype)
         self.geometry = ([0, 0], [1, stride], [1, dilation], 1)
-        rows = (weight.shape[-1] - 1) * dilation + 1 + 63 * stride
-        self.weight = torch.ops.mkldnn._reorder_convolution_weight(
-            kernel, *self.geometry, [1, weight.shape[1], 1, rows]
-        )
-        self.bias = bias
+        # [C_out, C_in, 1, K]; until the first input comes
+        self._plain: Tensor | None = weight.to(dtype)[:, :, None].contiguous(memory_format=torch.channels_last)
+        self._by_layout: dict[bytes, Tensor] = {}  # oldest first
+        self._by_size: dict[tuple[int, int], Tensor] = {}
+        self._lock = threading.Lock()
 
     @staticmethod
     def suits(weight: Tensor, groups: int) -> bool:
@@ -65,15 +73,36 @@ class Packed:
             x = torch.randn((1, context + num_rows, weight.shape[1]), generator=generator)
             wanted, got = exact.run(x), other.run(x)
             if not (got - wanted).norm() <= _BF16_ERROR * wanted.norm():
-                return exact
-        return other
+                return cls(weight, bias, stride, dilation)
+        return cls(weight, bias, stride, dilation, dtype)
+
+    def _packed(self, x: Tensor) -> Tensor:
+        """The weights in the order for an input of the size of ``x``, ``[B, T, C_in]``."""
+        size = (x.shape[0], x.shape[1])
+        packed = self._by_size.get(size)
+        return self._pack(size, x.shape[2]) if packed is None else packed
+
+    def _pack(self, size: tuple[int, int], channels: int) -> Tensor:
+        with self._lock:
+            plain = self._plain if self._plain is not None else next(iter(self._by_layout.values())).to_dense()
+            packed = torch.ops.mkldnn._reorder_convolution_weight(
+                plain.contiguous(memory_format=torch.channels_last), *self.geometry, [size[0], channels, 1, size[1]]
+            )
+            packed = self._by_layout.setdefault(_layout(packed), packed)
+            if len(self._by_layout) > _MOST_LAYOUTS:
+                oldest = next(iter(self._by_layout))
+                gone = self._by_layout.pop(oldest)
+                self._by_size = {key: kept for key, kept in self._by_size.items() if kept is not gone}
+            self._plain = None
+            self._by_size[size] = packed
+            return packed
 
     def run(self, x: Tensor) -> Tensor:
         """``[B, T, C_in]`` -> ``[B, T', C_out]``, both contiguous: time-major is what oneDNN calls channels-last."""
         if x.dtype != self.dtype:
             return self.run(x.to(self.dtype)).to(x.dtype)
         y = torch.ops.mkldnn._convolution_pointwise(
-            x.transpose(1, 2)[:, :, None], self.weight, self.bias, *self.geometry, "none", [], ""
+            x.transpose(1, 2)[:, :, None], self._packed(x), self.bias, *self.geometry, "none", [], ""
         )
         return y[:, :, 0].transpose(1, 2)
 
@@ -84,7 +113,7 @@ class Packed:
         torch.ops.mkldnn._convolution_pointwise_.binary(
             total.transpose(1, 2)[:, :, None],
             x.transpose(1, 2)[:, :, None],
-            self.weight,
+            self._packed(x),
             self.bias,
             *self.geometry,
             "add",
@@ -94,6 +123,17 @@ class Packed:
             None,
         )
         return total
+
+
+def _layout(packed: Tensor) -> bytes:
+    """oneDNN's own description of the order of the weights: equal for equal orders."""
+    description = getattr(torch.ops.mkldnn, "_get_mkldnn_serialized_md", None)
+    if description is None:
+        return b""  # of an unknown order: the first is kept for all
+    words = description(packed).view(torch.int32).clone()
+    if len(words) > _MD_PADDING:
+        words[_MD_PADDING] = 0
+    return words.numpy().tobytes()
 
 
 class Linear:
