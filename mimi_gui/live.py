@@ -11,6 +11,8 @@ runs.
 
 from __future__ import annotations
 
+import contextlib
+import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,11 +26,14 @@ from mimi_gui.kept_sound import KeptSound
 from mimi_gui.passage import LiveCodec, LiveFigures, Passage
 from mimi_gui.priority import hurried
 from mimi_gui.sound_child import OPEN_WAIT_S, SoundChild, sentence
+from mimi_gui.threads import narrowed
 
 __all__ = ["LiveCodec", "LiveFigures", "LiveLoop", "LiveTake"]
 
 HINT = "Nothing is recorded"
 POLL_S = 0.003
+TRIAL_FRAMES, MOST_TRIAL_FRAMES, TRIAL_S = 3, 10, 0.4
+MOST_OF_A_FRAME = 0.75  # one computing thread is enough up to here; the rest is for the devices and a bad moment
 LONGEST_S = 3600.0
 
 
@@ -101,9 +106,8 @@ class LiveLoop:
         child, rings = self._child, self._rings
         if child is None or rings is None:
             raise PlaybackUnavailable("No microphone is open: choose one first.", hint=HINT)
-        self._warm_up()
-        passage = Passage(self._codec, self, rings, self._facts["sample_rate"])
-        with hurried():
+        with hurried(), self._threads():
+            passage = Passage(self._codec, self, rings, self._facts["sample_rate"])
             while not (cancel() or self._has_lost(child) or self._num_kept >= self._kept.shape[1]):
                 if not passage.step():
                     time.sleep(POLL_S)
@@ -119,11 +123,26 @@ class LiveLoop:
                 return True
         return False
 
-    def _warm_up(self) -> None:
-        """Let the libraries choose their kernels on silence, in streams that are thrown away."""
+    def _threads(self) -> contextlib.AbstractContextManager[None]:
+        """Compute with one thread where that is quick enough. Threads that work together wait for each other at every
+        layer: beside one other busy program a frame then takes more than twice as long, with one thread what it took.
+        """
+        together_s = self._trial()
+        with narrowed(1):
+            alone_s = self._trial()
+        frame_s = self._info.frame_size / self._info.sample_rate
+        return narrowed(1) if is_enough(alone_s, together_s, frame_s) else contextlib.nullcontext()
+
+    def _trial(self) -> float:
+        """Seconds that a frame of silence takes, in streams that are thrown away; in the first one the libraries
+        choose their kernels, and it does not count."""
         encoder, decoder = self._codec.stream_encoder(), self._codec.stream_decoder()
-        for _ in range(3):
+        begun, taken_s = time.monotonic(), []
+        while len(taken_s) < TRIAL_FRAMES or (len(taken_s) < MOST_TRIAL_FRAMES and time.monotonic() - begun < TRIAL_S):
+            started = time.monotonic()
             decoder.push(encoder.push(np.zeros(self._info.frame_size, np.float32)))
+            taken_s.append(time.monotonic() - started)
+        return statistics.median(taken_s[1:])
 
     def set_codebooks(self, codebooks: Iterable[int]) -> None:
         """From the next frame on, decode these (numbers from 0; none = silence); all are kept."""
@@ -198,3 +217,8 @@ class LiveLoop:
     def show(self, figures: LiveFigures) -> None:
         """Replace the figures. Only ``run``'s thread."""
         self._figures = figures
+
+
+def is_enough(alone_s: float, together_s: float, frame_s: float) -> bool:
+    """Whether one thread, which takes ``alone_s`` for a frame of ``frame_s``, is to compute, and not all of them."""
+    return alone_s <= max(together_s, MOST_OF_A_FRAME * frame_s)

@@ -1,8 +1,11 @@
-"""How torch's OpenMP threads wait for work: set before torch is loaded, in every process that is ours."""
+"""How torch's OpenMP threads wait for work (set before torch is loaded, in every process of ours), how many work."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+from collections.abc import Iterator
 
 
 def wait_briefly_then_sleep() -> None:
@@ -17,3 +20,21 @@ def wait_briefly_then_sleep() -> None:
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
+@contextlib.contextmanager
+def narrowed(num_threads: int) -> Iterator[None]:
+    """Let torch compute with ``num_threads`` threads in this ``with`` block of the calling thread, then as before.
+
+    Where torch is not loaded nothing changes.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

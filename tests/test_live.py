@@ -10,12 +10,14 @@ from itertools import groupby
 
 import numpy as np
 import pytest
+import torch
 from scipy import signal
 
 from mimi_gui.codes import CodecInfo
 from mimi_gui.duplex import DUPLEX_BYTES, PLAYED, STARVED, WRITTEN, Duplex, Rings, copy_in, copy_out
 from mimi_gui.errors import PlaybackUnavailable
-from mimi_gui.live import LiveFigures, LiveLoop
+from mimi_gui.live import LiveFigures, LiveLoop, is_enough
+from mimi_gui.threads import narrowed
 from tests.sound_card import SoundCard, plugged_in
 from tests.test_sound_card import noise, wait_until
 
@@ -182,6 +184,45 @@ def test_a_sound_card_that_goes_ends_it_and_what_was_heard_is_kept(
     finally:
         loop.close()
         card.close()
+
+
+class Crew(Echo):
+    """Takes ``alone_s`` for a frame with one of torch's threads, 5 ms with more; notes how many there were."""
+
+    def __init__(self, alone_s: float) -> None:
+        super().__init__()
+        self.alone_s = alone_s
+        self.seen: list[int] = []
+
+    def stream_encoder(self, num_codebooks: int | None = None) -> Crew:
+        return self
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        self.seen.append(torch.get_num_threads())
+        self.work_s = self.alone_s if self.seen[-1] == 1 else 0.005
+        return super().push(samples)
+
+
+@pytest.mark.sound
+@pytest.mark.parametrize(("alone_s", "num_threads"), [(0.04, 1), (0.1, 2)])
+def test_one_thread_computes_where_it_is_quick_enough(sound_card: SoundCard, alone_s: float, num_threads: int) -> None:
+    crew = Crew(alone_s)
+    loop = LiveLoop(crew, longest_s=60)
+    loop.open()
+    with narrowed(2):
+        loop.run(lambda: loop.figures.num_frames > 3)
+        assert torch.get_num_threads() == 2
+    loop.close()
+    assert set(crew.seen) == {1, 2}  # both were tried
+    assert set(crew.seen[-3:]) == {num_threads}
+
+
+@pytest.mark.parametrize(
+    ("alone_s", "together_s", "enough"),
+    [(0.05, 0.03, True), (0.059, 0.02, True), (0.07, 0.04, False), (0.3, 0.31, True), (0.3, 0.2, False)],
+)
+def test_when_one_thread_is_enough(alone_s: float, together_s: float, enough: bool) -> None:
+    assert is_enough(alone_s, together_s, frame_s=0.08) is enough
 
 
 @pytest.mark.sound
