@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mimi_gui.codes import CodecInfo
 from mimi_gui.graphs import GraphCache
-from mimi_gui.kernels import Convolution, ResidualBlock, TransposedConvolution
+from mimi_gui.kernels import LOG2_E, Convolution, ResidualBlock, TransposedConvolution
 from mimi_gui.latents import ResidualQuantizer, Transformer
 
 _BLOCK_FRAMES = 25  # on the CPU, of the fast end: 2 s of 24 kHz activations are 50 MB; the speed is that of 6 s
@@ -207,7 +207,7 @@ class _Encoder:
         fill("encoder_transformer")
         self.transformer = Transformer(parts["encoder_transformer"], model.config, dtype)
         fill("downsample")
-        self._downsample = None if parts["downsample"] is None else _convolution(parts["downsample"], elu=False)
+        self._downsample = None if parts["downsample"] is None else _convolution(parts["downsample"])
 
     @property
     def operators(self) -> list:
@@ -235,7 +235,7 @@ class _Decoder:
         parts = model_parts(model)
         self._quantizer = quantizer
         fill("upsample")
-        self._upsample = None if parts["upsample"] is None else _transposed(parts["upsample"], elu=False)
+        self._upsample = None if parts["upsample"] is None else _transposed(parts["upsample"])
         fill("decoder_transformer")
         self.transformer = Transformer(parts["decoder_transformer"], model.config, dtype)
         fill("decoder")
@@ -335,11 +335,14 @@ def _flops(operators: list, rate: float) -> float:
     return total
 
 
-def _convolution(module: Any, *, elu: bool, dtype: torch.dtype = torch.float32) -> Convolution:
+def _convolution(
+    module: Any, *, elu: float = 0.0, dtype: torch.dtype = torch.float32, scales: tuple[float, float] = (1.0, 1.0)
+) -> Convolution:
     conv = module.conv
+    weight, bias = _rescaled(conv, scales)
     operator = Convolution(
-        conv.weight,
-        conv.bias,
+        weight,
+        bias,
         stride=conv.stride[0],
         dilation=conv.dilation[0],
         groups=conv.groups,
@@ -351,30 +354,46 @@ def _convolution(module: Any, *, elu: bool, dtype: torch.dtype = torch.float32) 
     return operator
 
 
-def _transposed(module: Any, *, elu: bool, dtype: torch.dtype = torch.float32) -> TransposedConvolution:
+def _transposed(
+    module: Any, *, elu: float = 0.0, dtype: torch.dtype = torch.float32, scales: tuple[float, float] = (1.0, 1.0)
+) -> TransposedConvolution:
     conv = module.conv
-    operator = TransposedConvolution(
-        conv.weight, conv.bias, stride=conv.stride[0], groups=conv.groups, elu=elu, dtype=dtype
-    )
+    weight, bias = _rescaled(conv, scales)
+    operator = TransposedConvolution(weight, bias, stride=conv.stride[0], groups=conv.groups, elu=elu, dtype=dtype)
     conv.weight = None
     return operator
 
 
+def _rescaled(conv: Any, scales: tuple[float, float]) -> tuple[Tensor, Tensor | None]:
+    """Weights for an input that is ``scales[0]`` times what it was, and an output that shall be ``scales[1]`` times."""
+    before, after = scales
+    weight = conv.weight.detach() if before == after else conv.weight.detach() * (after / before)
+    return weight, conv.bias if conv.bias is None or after == 1.0 else conv.bias.detach() * after
+
+
 def _operators(layers: Any, dtype: torch.dtype) -> list:
+    """The operators of a SEANet.
+
+    On the CPU in float32 all that flows between the first and the last convolution is log2(e) times what it is in the
+    model, for the sake of the ELUs: that costs nothing, the factor is in the weights.
+    """
+    scaled = dtype == torch.float32 and layers[0].conv.weight.device.type == "cpu"
+    inside = LOG2_E if scaled else 1.0
     operators: list = []
-    elu = False
+    elu = 0.0
     for layer in layers:
         if isinstance(layer, torch.nn.ELU):
-            elu = True
+            elu = inside
             continue
+        scales = (inside if operators else 1.0, inside if layer is not layers[-1] else 1.0)
         if hasattr(layer, "block"):
-            first, second = (_convolution(layer.block[i], elu=True, dtype=dtype) for i in (1, 3))
+            first, second = (_convolution(layer.block[i], elu=inside, dtype=dtype, scales=scales) for i in (1, 3))
             straight = isinstance(layer.shortcut, torch.nn.Identity)
-            shortcut = None if straight else _convolution(layer.shortcut, elu=False, dtype=dtype)
+            shortcut = None if straight else _convolution(layer.shortcut, dtype=dtype, scales=scales)
             operators.append(ResidualBlock(first, second, shortcut))
         elif isinstance(layer.conv, torch.nn.ConvTranspose1d):
-            operators.append(_transposed(layer, elu=elu, dtype=dtype))
+            operators.append(_transposed(layer, elu=elu, dtype=dtype, scales=scales))
         else:
-            operators.append(_convolution(layer, elu=elu, dtype=dtype))
-        elu = False
+            operators.append(_convolution(layer, elu=elu, dtype=dtype, scales=scales))
+        elu = 0.0
     return operators
