@@ -27,9 +27,10 @@ _MD_PADDING = 27  # the word between data type and padded dimensions in oneDNN's
 class Packed:
     """A convolution with its weights in the order that oneDNN computes in, on the CPU only.
 
-    Which order that is depends on the processor and on the size of the input, and weights in the wrong one are computed
-    by a reference loop: one frame then takes 30 times as long (780 ms instead of 22, seen on a Zen 3). So an order is
-    asked for per size of input when that size first comes, and kept; different sizes share it where it is the same.
+    Which order that is depends on the processor, on the number of threads and on the size of the input, and weights in
+    the wrong one are computed by a reference loop: one frame then takes 30 times as long (780 ms instead of 22, seen on
+    a Zen 3). So an order is asked for per size of input and number of threads when these first come, and kept;
+    different sizes share it where it is the same.
 
     Measured on two cores, float32: 250-320 GFLOP/s of an Intel Xeon's 354, 170-195 of a Zen 3's 200; ``F.conv1d``
     reorders weights and data at each call and reaches 30-240 and 6-150. Same arithmetic, float32; or bfloat16, rounded
@@ -45,7 +46,7 @@ class Packed:
         # [C_out, C_in, 1, K]; until the first input comes
         self._plain: Tensor | None = weight.to(dtype)[:, :, None].contiguous(memory_format=torch.channels_last)
         self._by_layout: dict[bytes, Tensor] = {}  # oldest first
-        self._by_size: dict[tuple[int, int], Tensor] = {}
+        self._by_size: dict[tuple[int, int, int], Tensor] = {}  # rows, samples, threads
         self._lock = threading.Lock()
 
     @staticmethod
@@ -81,11 +82,11 @@ class Packed:
 
     def _packed(self, x: Tensor) -> Tensor:
         """The weights in the order for an input of the size of ``x``, ``[B, T, C_in]``."""
-        size = (x.shape[0], x.shape[1])
+        size = (x.shape[0], x.shape[1], torch.get_num_threads())
         packed = self._by_size.get(size)
         return self._pack(size, x.shape[2]) if packed is None else packed
 
-    def _pack(self, size: tuple[int, int], channels: int) -> Tensor:
+    def _pack(self, size: tuple[int, int, int], channels: int) -> Tensor:
         with self._lock:
             plain = self._plain if self._plain is not None else next(iter(self._by_layout.values())).to_dense()
             packed = torch.ops.mkldnn._reorder_convolution_weight(
@@ -213,7 +214,8 @@ class Convolution:
         self.packed = Packed.checked(weight, bias, stride, dilation, dtype) if suits else None
         self.weight, self.bias = (None, None) if self.packed else (weight, bias)
         # To one channel: all taps of a row are one narrow product, read once; then their shifted sum.
-        self.taps = weight[0].T.contiguous() if len(weight) == 1 and stride == 1 and groups == 1 else None
+        self.taps = Linear(weight[0].T) if len(weight) == 1 and stride == 1 and groups == 1 else None
+        self.kernel = weight.shape[-1]
 
     def run(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """``[B, T, C_in]`` -> ``[B, T / stride, C_out]``; T is a multiple of stride."""
@@ -223,9 +225,9 @@ class Convolution:
         padded = padded.float()
         if self.taps is not None:
             num_rows = x.shape[1]
-            shares = padded @ self.taps.T  # [B, context + T, kernel]
+            shares = self.taps.run(padded)  # [B, context + T, kernel]
             y = shares[:, :num_rows, 0]
-            for k in range(1, self.taps.shape[0]):
+            for k in range(1, self.kernel):
                 y = y + shares[:, k * self.dilation : k * self.dilation + num_rows, k]
             return (y if self.bias is None else y + self.bias)[..., None], state
         assert self.weight is not None

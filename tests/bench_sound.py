@@ -2,12 +2,13 @@
 
 ``python -m tests.bench_sound play`` (30 minutes) loops a noise through the null sink, switching sides every second,
 while a full-size codec encodes in this very process; the recording is compared sample by sample.
-``python -m tests.bench_sound live`` (60 minutes) speaks into the microphone, through a full-size codec, into the
-loudspeaker, and counts frames, skips, drift and memory.
+``python -m tests.bench_sound live`` (60 minutes) speaks into the microphone of the real window (offscreen, everything
+drawn), through a full-size codec, into the loudspeaker, and counts frames, skips, drift and memory.
 ``python -m tests.bench_sound latency`` (1 minute) records both ends of the live loop and compares the measured delay
 with the one that the screen tells.
 
-``--minutes`` shortens, ``--tiny`` takes the small random checkpoint. Exit code 1 says FAIL.
+``--minutes`` shortens; ``--model`` takes another checkpoint than one of random weights, ``--tiny`` a small one of them.
+Exit code 1 says FAIL.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import os
 import re
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -26,17 +28,17 @@ from pathlib import Path
 import numpy as np
 
 from mimi_gui.clip import Clip
-from mimi_gui.live import LiveFigures, LiveLoop
+from mimi_gui.live import LiveFigures
 from mimi_gui.output import SoundProcess
 from mimi_gui.playback import ABPlayer
 from mimi_gui.threads import wait_briefly_then_sleep
-from tests.random_checkpoints import save_full_checkpoint, save_tiny_checkpoint
 from tests.sound_card import SoundCard
 
 wait_briefly_then_sleep()
 RATE = 48000
 MOST_SKIPPED = 0.001  # of the frames
-MOST_DRIFT_S = 0.020  # of the latency, from the first fifth to the last
+SETTLING_S = 15  # sound that lay unused is trimmed in steps
+MOST_DRIFT_S = 0.020  # of the latency, from then on: from the first fifth to the last
 MOST_GROWTH_MIB = 32.0  # an hour, after the first minute
 MOST_ERROR_S = 0.010  # between what the screen tells and what was measured
 MINUTES = {"play": 30.0, "live": 60.0, "latency": 1.0}
@@ -61,18 +63,20 @@ class Verdict:
         return f"PASS: {'; '.join(self.told)} (load {os.getloadavg()[0]:.1f})"
 
 
-def make_codec(tiny: bool, folder: Path):
-    import torch
-
-    from mimi_gui.codec import MimiCodec
-
-    torch.set_num_threads(os.cpu_count() or 1)
-    (save_tiny_checkpoint if tiny else save_full_checkpoint)(folder)
-    return MimiCodec.from_pretrained(str(folder), device="cpu")
+def make_checkpoint(tiny: bool, folder: Path) -> str:
+    """A random one. In a process of its own: what made it would leave threads and memory behind."""
+    save = "save_tiny_checkpoint" if tiny else "save_full_checkpoint"
+    code = f"import sys; from tests.random_checkpoints import {save}; {save}(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+    return str(folder)
 
 
-def keep_encoding(codec, stop: threading.Event, done: list[int]) -> None:
-    stream = codec.stream_encoder()
+def keep_encoding(model: str, stop: threading.Event, done: list[int]) -> None:
+    """Load and encode in one thread, as the window does."""
+    from mimi_gui.codec import MimiCodec, tune_process
+
+    tune_process()
+    stream = MimiCodec.from_pretrained(model, device="cpu").stream_encoder()
     block = 0.1 * np.random.default_rng(1).standard_normal(48000).astype(np.float32)
     while not stop.is_set():
         done[0] += stream.push(block).shape[1]
@@ -106,14 +110,14 @@ def gaps(heard: np.ndarray, x: np.ndarray) -> list[float]:
     return found
 
 
-def play(card: SoundCard, codec, seconds: float) -> Verdict:
+def play(card: SoundCard, model: str, seconds: float) -> Verdict:
     x = np.random.default_rng(0).uniform(0.1, 0.9, 20 * RATE).astype(np.float32)
     player = ABPlayer()
     player.open()
     player.set_clips(Clip.from_samples(x, RATE, RATE), Clip.from_samples(x, RATE, RATE))
     player.set_loop(0, 20)
     stop, frames = threading.Event(), [0]
-    encoder = threading.Thread(target=keep_encoding, args=(codec, stop, frames), daemon=True)
+    encoder = threading.Thread(target=keep_encoding, args=(model, stop, frames), daemon=True)
     encoder.start()
     with card.recording() as recording:
         player.play()
@@ -143,40 +147,38 @@ def play(card: SoundCard, codec, seconds: float) -> Verdict:
 
 
 class Observer:
-    """What the window would have seen, once a second."""
+    """What the window showed, once a second."""
 
     def __init__(self) -> None:
         self.figures: list[LiveFigures] = []
         self.memory: list[float] = []
 
-    def look(self, loop: LiveLoop) -> None:
-        if loop.figures.latency_s is not None:
-            self.figures.append(loop.figures)
+    def look(self, figures: LiveFigures) -> None:
+        if figures.latency_s is not None:
+            self.figures.append(figures)
         self.memory.append(memory_mib())
 
     def latency_s(self, part: slice) -> float:
         return statistics.median(f.latency_s for f in self.figures[part] if f.latency_s is not None)
 
 
-def live(card: SoundCard, codec, seconds: float) -> Verdict:
-    loop = LiveLoop(codec)
-    loop.open()
-    stop = threading.Event()
-    thread = threading.Thread(target=loop.run, args=(stop.is_set,))
+def live(card: SoundCard, model: str, seconds: float) -> Verdict:
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    from tests.live_window import LiveWindow
+
     spoken = np.repeat(np.random.default_rng(2).uniform(-0.3, 0.3, (60 * RATE, 1)), 2, axis=1)
     seen = Observer()
-    thread.start()
+    window = LiveWindow(model)
+    window.begin()
     end = time.monotonic() + seconds
-    while time.monotonic() < end and thread.is_alive():
+    while time.monotonic() < end and window.is_running:
         with card.speaking(spoken) as child:
             while child.poll() is None and time.monotonic() < end:
-                time.sleep(1)
-                seen.look(loop)
-    stop.set()
-    thread.join()
-    loop.close()
-    figures, fifth = loop.figures, max(1, len(seen.figures) // 5)
-    first, last = seen.latency_s(slice(fifth)), seen.latency_s(slice(-fifth, None))
+                window.pass_time(1.0)
+                seen.look(window.figures)
+    problem = window.end()
+    figures, fifth = window.figures, max(1, len(seen.figures) // 5)
+    first, last = seen.latency_s(slice(SETTLING_S, SETTLING_S + fifth)), seen.latency_s(slice(-fifth, None))
     settled = seen.memory[min(60, len(seen.memory) // 4)]
     growth = (seen.memory[-1] - settled) * 3600 / seconds
     computes = sorted(f.compute_s for f in seen.figures)
@@ -186,7 +188,7 @@ def live(card: SoundCard, codec, seconds: float) -> Verdict:
         f" {1000 * first:.0f}, last {1000 * last:.0f}, most"
         f" {1000 * max(f.latency_s or 0 for f in seen.figures):.0f}; compute median"
         f" {1000 * statistics.median(computes):.0f} ms a frame, most {1000 * computes[-1]:.0f};"
-        f" memory {settled:.0f} -> {seen.memory[-1]:.0f} MiB; {loop.error or 'no error'}"
+        f" memory {settled:.0f} -> {seen.memory[-1]:.0f} MiB; {problem or 'no error'}"
     )
     verdict = Verdict()
     verdict.check(
@@ -197,11 +199,11 @@ def live(card: SoundCard, codec, seconds: float) -> Verdict:
     verdict.check(f"{figures.num_frames} of {due:.0f} frames came", abs(figures.num_frames - due) < 0.01 * due + 40)
     verdict.check(f"latency drifts by {1000 * (last - first):+.0f} ms (20)", abs(last - first) <= MOST_DRIFT_S)
     verdict.check(f"memory grows by {growth:+.0f} MiB an hour ({MOST_GROWTH_MIB:.0f})", growth <= MOST_GROWTH_MIB)
-    verdict.check(loop.error or "no error", loop.error is None)
+    verdict.check(problem or "no error", not problem)
     return verdict
 
 
-def latency(card: SoundCard, codec, seconds: float) -> Verdict:
+def latency(card: SoundCard, model: str, seconds: float) -> Verdict:
     """The codec is an echo here, or there would be nothing to find the delay by."""
     from tests.test_live import measure_latency
 
@@ -225,6 +227,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=list(MINUTES))
     parser.add_argument("--minutes", type=float)
+    parser.add_argument("--model", help="a folder, or mimi-tiny")
     parser.add_argument("--tiny", action="store_true")
     arguments = parser.parse_args()
     minutes = MINUTES[arguments.what] if arguments.minutes is None else arguments.minutes
@@ -232,9 +235,11 @@ def main() -> int:
     os.environ.update(card.environment)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            codec = None if arguments.what == "latency" else make_codec(arguments.tiny, Path(folder))
+            model = arguments.model or ""
+            if not model and arguments.what != "latency":
+                model = make_checkpoint(arguments.tiny, Path(folder))
             run = {"play": play, "live": live, "latency": latency}[arguments.what]
-            verdict = run(card, codec, 60 * minutes)
+            verdict = run(card, model, 60 * minutes)
     finally:
         card.close()
     print(verdict.line())

@@ -50,7 +50,7 @@ def test_one_layer_serves_inputs_of_every_size(c_in: int, c_out: int, kernel: in
         assert len(convolution.packed._by_layout) <= 4  # the weights are not kept once per size
 
 
-def test_no_size_of_input_ends_in_a_reference_loop() -> None:
+def test_no_size_of_input_and_no_number_of_threads_ends_in_a_reference_loop() -> None:
     """oneDNN names the kernel of every call: none may be the slow one that fits everything."""
     if not Packed.suits(torch.zeros(8, 8, 3), 1):
         pytest.skip("this torch has no oneDNN")
@@ -60,7 +60,8 @@ from tests.test_kernels import FRAMES, LAYERS, layer
 with torch.inference_mode():
     for c_in, c_out, kernel, stride, rows in LAYERS:
         packed = layer(c_in, c_out, kernel, stride)[0].packed
-        for frames in FRAMES:
+        for threads, frames in [*((2, frames) for frames in FRAMES), (1, 1)]:
+            torch.set_num_threads(threads)
             x = torch.randn((1, frames * rows + kernel - stride, c_in))
             packed.run(x)  # the first call also prepares
             with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
@@ -68,7 +69,9 @@ with torch.inference_mode():
                 packed.add_to(y, x)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)
-    calls = [line.split(",") for line in done.stdout.splitlines() if ",exec," in line and ",convolution," in line]
+    said = [line for line in done.stdout.splitlines() if ",exec," in line]
+    assert not [line for line in said if ",reorder," in line]  # the weights are in order before the call
+    calls = [line.split(",") for line in said if ",convolution," in line]
     assert calls, done.stdout[-2000:]
     slow = {",".join(call) for call in calls if any(part.startswith(("ref", "gemm:ref")) for part in call)}
     assert not slow, "\n".join(sorted(slow))
