@@ -1,9 +1,9 @@
 """Frame times of the wall on an hour of audio and its 45,000 x 32 tokens, with real wheel and drag events.
 
-    python -m tests.bench_frames [--hours 1] [--size 1600x1000] [--scale 1]
+    python -m tests.bench_frames [--hours 1] [--size 1600x1000] [--scale 1] [--lanes three]
 
-Starts its own Xvfb, shows the wall, moves it with xdotool and reports the time from the first input event
-of each frame until that frame was with the X server. Needs Xvfb and xdotool.
+Starts its own Xvfb, shows the wall with all its lanes (or the three it begins with), moves it with xdotool and reports
+the time from the first input event of each frame until that frame was with the X server. Needs Xvfb and xdotool.
 """
 
 from __future__ import annotations
@@ -17,11 +17,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mimi_gui.ui.timeline import Wall
 
 RATE, FRAMES_PER_HOUR = 24_000, 45_000
 
 
-def measure(hours: float, size: tuple[int, int]) -> dict[str, dict[str, float]]:
+def measure(hours: float, size: tuple[int, int], lanes: str = "all") -> dict[str, dict[str, float]]:
     """Run every gesture on the X display of this process. Milliseconds per frame: p50, p95, worst, and how
     many."""
     import numpy as np
@@ -35,6 +41,7 @@ def measure(hours: float, size: tuple[int, int]) -> dict[str, dict[str, float]]:
     from mimi_gui.ui.timeline import Wall
 
     app = QApplication([])
+    sys.setswitchinterval(0.0005)  # as the window does, see QuietCollector
     apply_theme(app, DARK)
     rng = np.random.default_rng(0)
     num_samples = int(3600 * hours * RATE)
@@ -49,6 +56,8 @@ def measure(hours: float, size: tuple[int, int]) -> dict[str, dict[str, float]]:
     wall.set_source(envelope, "Original — an hour")
     wall.set_reconstruction(envelope, "Reconstruction — the same hour")
     wall.set_codes(codes, CodecInfo())
+    if lanes == "all":
+        show_all_lanes(wall, samples, rng)
     wall.resize(*size)
     wall.move(0, 0)
     wall.show()
@@ -151,7 +160,28 @@ def measure(hours: float, size: tuple[int, int]) -> dict[str, dict[str, float]]:
     return results
 
 
-def run_in_xvfb(hours: float, size: tuple[int, int], scale: float) -> dict[str, dict[str, float]]:
+def show_all_lanes(wall: Wall, samples: np.ndarray, rng: np.random.Generator) -> None:
+    """Three spectrograms, the difference and the errors too, with the settings they begin with."""
+    import numpy as np
+
+    from mimi_gui.analysis.envelope import Envelope
+    from mimi_gui.analysis.error_strip import STRIP_METRICS, ErrorStrip, Moment
+    from mimi_gui.ui.analysis_lanes import LANE_KINDS, AnalysisLanes
+
+    other = samples * np.float32(0.8)
+    other[1:] += np.float32(0.1) * samples[:-1]
+    lanes = AnalysisLanes(wall)
+    lanes.set_sounds(samples, other, RATE)
+    lanes.set_difference(Envelope.from_samples(other - samples, RATE))
+    values = rng.random(-(-len(samples) // 1920), dtype=np.float32)
+    worst = np.argsort(values)[-10:]
+    moments = [Moment(frame * 0.08 - 0.2, frame * 0.08 + 0.28, int(frame), float(values[frame])) for frame in worst]
+    lanes.set_error_strip(ErrorStrip("log_mel", *STRIP_METRICS["log_mel"], values, 0.08), moments)
+    for kind in LANE_KINDS:
+        lanes.show(kind.key)
+
+
+def run_in_xvfb(hours: float, size: tuple[int, int], scale: float, lanes: str = "all") -> dict[str, dict[str, float]]:
     """Start an X server of our own and measure in a child process on it."""
     for program in ("Xvfb", "xdotool"):
         if shutil.which(program) is None:
@@ -170,12 +200,13 @@ def run_in_xvfb(hours: float, size: tuple[int, int], scale: float) -> dict[str, 
         environment = dict(os.environ, DISPLAY=display, QT_QPA_PLATFORM="xcb", QT_SCALE_FACTOR=str(scale))
         shape = f"{size[0]}x{size[1]}"
         done = subprocess.run(
-            [sys.executable, "-m", "tests.bench_frames", "--inside", "--hours", str(hours), "--size", shape],
+            [sys.executable, "-m", "tests.bench_frames", "--inside", "--hours", str(hours), "--size", shape,
+             "--lanes", lanes],
             env=environment,
             capture_output=True,
             text=True,
             timeout=300,
-        )
+        )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"the benchmark ended with {done.returncode}: {done.stderr[-2000:]}")
         return json.loads(done.stdout.splitlines()[-1])
@@ -190,13 +221,14 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--size", default="1600x1000")
     parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--lanes", choices=("three", "all"), default="all")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     width, height = (int(part) for part in options.size.split("x"))
     if options.inside:
-        print(json.dumps(measure(options.hours, (width, height))))
+        print(json.dumps(measure(options.hours, (width, height), options.lanes)))
         return
-    for name, figures in run_in_xvfb(options.hours, (width, height), options.scale).items():
+    for name, figures in run_in_xvfb(options.hours, (width, height), options.scale, options.lanes).items():
         print(f"{name:36s}" + "  ".join(f"{key} {value:g}" for key, value in figures.items()))
 
 

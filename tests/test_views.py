@@ -19,7 +19,7 @@ from mimi_gui.analysis.envelope import Envelope, EnvelopeBuilder
 from mimi_gui.codes import CodecInfo
 from mimi_gui.ui import theme as theme_module
 from mimi_gui.ui.codebooks_control import CodebooksControl
-from mimi_gui.ui.heatmap_view import usage_per_bin
+from mimi_gui.analysis.token_usage import usage_per_bin
 from mimi_gui.ui.icons import app_icon, icon, icon_names
 from mimi_gui.ui.lane import GUTTER_PX, HEADER_PX
 from mimi_gui.ui.theme import DARK, LIGHT, Theme, ThemeKeeper, code_indices, code_table, contrast
@@ -314,7 +314,9 @@ def test_bars_cover_what_geometry_says(back: str, front: str) -> None:
         cover = np.zeros((37, 50))
         cover[:, columns] = np.clip(np.minimum(bottom, rows + 1) - np.maximum(top, rows), 0, 1)
         wanted = cover * 255 if front == "#ffffff" else 255 - cover * 255
-        painted = (bars(columns, top, bottom, np.empty((37, 50), np.uint32), ramp) & 255).astype(float)
+        pixels = np.empty((37, 50), np.uint32)
+        bars(columns, top, bottom, pixels, ramp)
+        painted = (pixels & 255).astype(float)
         assert np.abs(painted - wanted).max() <= 1
 
 

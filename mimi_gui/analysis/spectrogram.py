@@ -23,6 +23,7 @@ Scale = Literal["linear", "log", "mel"]
 TILE_COLUMNS = 256
 WINDOWS = ("hann", "hamming", "blackmanharris", "boxcar")
 _LOOKS_PER_COLUMN = 4  # STFT columns looked at for one column of a coarse level
+_CHUNK_SAMPLES = 1 << 16  # transformed at once
 _SILENCE = 1e-15  # power: -150 dB
 _NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
@@ -77,9 +78,7 @@ def num_tiles(num_samples: int, settings: SpectrogramSettings, level: int = 0) -
     return -(-num_columns(num_samples, settings, level) // TILE_COLUMNS)
 
 
-def tile_span_s(
-    sample_rate: int, settings: SpectrogramSettings, index: int, level: int = 0
-) -> tuple[float, float]:
+def tile_span_s(sample_rate: int, settings: SpectrogramSettings, index: int, level: int = 0) -> tuple[float, float]:
     """(start, end) in seconds of a whole tile: where the view puts its left and right edge.
 
     At level 0 a column is centred on its sample, so its picture begins half a hop earlier.
@@ -120,18 +119,38 @@ def power_columns(samples: np.ndarray, starts: np.ndarray, settings: Spectrogram
 
     Outside the recording there is silence.
     """
-    size, half = settings.window_samples, settings.window_samples // 2
+    return _loudest_power(samples, np.asarray(starts)[:, None], settings)
+
+
+def _loudest_power(samples: np.ndarray, looks: np.ndarray, settings: SpectrogramSettings) -> np.ndarray:
+    """The loudest of the looks centred on the samples ``looks``, integer [N, looks], as :func:`power_columns`.
+
+    A few at a time: what is worked on stays in the processor's cache, and a window that draws gets its turn.
+    """
+    size = settings.window_samples
     window = _window(settings.window, size)
-    if len(starts) == 0:
-        return np.zeros((half + 1, 0), dtype=np.float32)
-    first, last = int(starts[0]) - half, int(starts[-1]) + half
-    if last - first <= 4 * size * len(starts):  # close together: one stretch, many views
-        stretch = _padded(samples, first, last)
-        columns = np.lib.stride_tricks.sliding_window_view(stretch, size)[np.asarray(starts) - starts[0]]
-    else:
-        columns = np.stack([_padded(samples, int(s) - half, int(s) + half) for s in starts])
-    spectrum = np.asarray(scipy.fft.rfft(columns * window, axis=1))
-    return np.ascontiguousarray(np.abs(spectrum).T) ** 2
+    power = np.zeros((size // 2 + 1, len(looks)), np.float32)
+    num = max(_CHUNK_SAMPLES // (size * max(looks.shape[1], 1)), 1)
+    for begin in range(0, len(looks), num):
+        some = looks[begin : begin + num]
+        stretches = _stretches(samples, some.ravel() - size // 2, size)
+        stretches *= window
+        spectrum = np.asarray(scipy.fft.rfft(stretches, axis=1, overwrite_x=True))
+        squares = np.square(np.real(spectrum)) + np.square(np.imag(spectrum))
+        squares = squares.reshape(*some.shape, -1)
+        loudest = squares[:, 0]
+        for look in range(1, some.shape[1]):
+            loudest = np.maximum(loudest, squares[:, look])
+        power[:, begin : begin + num] = loudest.T
+    return power
+
+
+def _stretches(samples: np.ndarray, firsts: np.ndarray, size: int) -> np.ndarray:
+    """``size`` samples from each of ``firsts`` on, float32 [N, size]; silence outside of the recording."""
+    inside = (firsts >= 0) & (firsts + size <= len(samples))
+    if inside.all() and samples.dtype == np.float32:
+        return np.lib.stride_tricks.sliding_window_view(samples, size)[firsts]
+    return np.stack([_padded(samples, int(first), int(first) + size) for first in firsts])
 
 
 def tile_db(
@@ -151,18 +170,13 @@ def tile_db(
     columns = np.arange(first, min(first + TILE_COLUMNS, num_columns(len(samples), settings, level)))
     looks = min(_LOOKS_PER_COLUMN, 1 << level)
     step = settings.hop_samples << level
-    starts = (columns[:, None] * step + np.arange(looks) * (step // looks)).ravel()
-    power = power_columns(samples, starts, settings)
-    if looks > 1:
-        power = power.reshape(len(power), -1, looks).max(axis=2)
+    power = _loudest_power(samples, columns[:, None] * step + np.arange(looks) * (step // looks), settings)
     if settings.scale != "linear":
         power = _rows(power, sample_rate, settings)
     return 10 * np.log10(np.maximum(power, _SILENCE))
 
 
-def columns(
-    samples: np.ndarray, starts: np.ndarray, sample_rate: int, settings: SpectrogramSettings
-) -> np.ndarray:
+def columns(samples: np.ndarray, starts: np.ndarray, sample_rate: int, settings: SpectrogramSettings) -> np.ndarray:
     """Columns centred on the samples ``starts`` (rising), as a tile's: uint8 ``[F, N]``."""
     power = power_columns(samples, starts, settings)
     if settings.scale != "linear":

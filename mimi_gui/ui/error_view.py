@@ -11,7 +11,8 @@ from PySide6.QtWidgets import QWidget
 
 from mimi_gui.analysis.error_strip import ErrorStrip, Moment
 from mimi_gui.ui.lane import HEADER_PX, Lane
-from mimi_gui.ui.theme import Theme, blend, figures_font, hex_color
+from mimi_gui.ui.plot_strip import Columns, paint_levels
+from mimi_gui.ui.theme import Theme, blend, figures_font, hex_color, ramp_table
 from mimi_gui.ui.time_axis import TimeAxis, format_time
 
 _MARKS_PX = 16
@@ -90,35 +91,40 @@ class ErrorView(Lane):
         low = f"{self._low:.2g}".replace("-", "−")
         painter.drawText(rect.adjusted(0, 0, -8, -1), flags | Qt.AlignmentFlag.AlignBottom, low)
 
-    def plot_pixels(self, size: QSize, ratio: float) -> np.ndarray | None:
+    def plot_pixels(self, columns: Columns, pixels: np.ndarray) -> bool:
         strip = self._strip
         if strip is None:
-            return None
-        width, height = size.width(), size.height()
-        theme = self.theme
-        pixels = np.full((height, width), theme.color("plot").rgb(), np.uint32)
-        step_s = self.axis.span_s / width
-        edges = np.floor((self.axis.start_s + np.arange(width + 1) * step_s) / strip.frame_s).astype(np.int64)
+            return False
+        theme, height = self.theme, columns.height
+        ground = theme.color("plot").rgb()
+        pixels[...] = ground
+        edges = np.floor(columns.edges_s / strip.frame_s + 1e-9).astype(np.int64)
         num_inside = int(np.searchsorted(edges[:-1], len(strip.values)))
         if num_inside == 0:
-            return pixels
+            return True
         begin = edges[:num_inside]
-        worst = np.maximum.reduceat(np.append(strip.values, -np.inf), np.minimum(begin, len(strip.values)))
-        if step_s < strip.frame_s:  # reduceat over equal edges gives the frame itself, over rising ones a span
+        if columns.step_s < strip.frame_s:
             worst = strip.values[begin]
-        tallest = max(height - round(_MARKS_PX * ratio), 1)  # the moments' numbers stand above the bars
-        heights = np.clip((worst - self._low) / (self._high - self._low), 0, 1) * tallest
-        filled = np.arange(height)[:, None] >= height - np.maximum(heights, 1)[None, :]
+        else:
+            # reduceat over rising edges; an index equal to the length is refused, so one value stands behind the last.
+            span = strip.values[begin[0] : min(int(edges[num_inside]), len(strip.values))]
+            worst = np.maximum.reduceat(np.append(span, -np.inf), begin - begin[0])
+        tallest = max(height - round(_MARKS_PX * columns.ratio), 1)  # the moments' numbers stand above the bars
+        heights = np.maximum(np.clip((worst - self._low) / (self._high - self._low), 0, 1) * tallest, 1)
+        empty = (height - np.floor(heights)).astype(np.int32)  # rows above each bar
+        ramp = ramp_table(theme.side_b, theme.error, 255)
+        table = np.append(np.uint32(ground), ramp)
         share = np.clip((np.arange(height)[::-1] + 1) / tallest, 0, 1)
-        ramp = [int(hex_color(blend(theme.error, theme.side_b, float(s)))[1:], 16) | 0xFF000000 for s in share]
-        colors = np.broadcast_to(np.array(ramp, np.uint32)[:, None], (height, num_inside))
-        np.copyto(pixels[:, :num_inside], colors, where=filled)
-        frame_px = strip.frame_s / step_s
-        if frame_px >= 7 * ratio:  # bars stand apart like the cells above them
-            frames = np.arange(edges[0] + 1, edges[-1] + 1)
-            x = ((frames * strip.frame_s - self.axis.start_s) / step_s).astype(int)
-            pixels[:, x[(x >= 0) & (x < width)]] = theme.color("plot").rgb()
-        return pixels
+        of_row = (1 + np.round(share * (len(ramp) - 1))).astype(np.uint8)[:, None]
+        levels = np.where(np.arange(height, dtype=np.int32)[:, None] >= empty, of_row, np.uint8(0))
+        paint_levels(levels, table, pixels[:, :num_inside])
+        if strip.frame_s / columns.step_s >= 7 * columns.ratio:  # bars stand apart like the cells above them
+            x = columns.x_of(np.arange(edges[0], edges[-1] + 1) * strip.frame_s)
+            pixels[:, x[(x >= 0) & (x < columns.num)]] = ground
+        return True
+
+    def draws_over(self, columns: Columns) -> bool:
+        return any(m.end_s > columns.start_s and m.start_s < columns.end_s for m in self._moments)
 
     def draw_vector(self, painter: QPainter, rect: QRect) -> bool:
         strip = self._strip

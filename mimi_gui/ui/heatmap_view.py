@@ -17,12 +17,13 @@ from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QFont, QMouseEvent, QPainter, QPen
 from PySide6.QtWidgets import QWidget
 
+from mimi_gui.analysis.token_usage import TokenUsage
 from mimi_gui.ui.lane import Lane
+from mimi_gui.ui.plot_strip import Columns
 from mimi_gui.ui.theme import Theme, code_indices, code_table, figures_font, usage_table
 from mimi_gui.ui.time_axis import TimeAxis, format_time
 
 _GAP_PX = 3  # between the semantic row and the acoustic ones
-_BLOCK_BINS = 256
 _MIN_GRID_PX = 7  # cells this large stand apart
 _MIN_NAME_PX, _MIN_NAME_HEIGHT_PX = 34, 13  # cells this large show their token's number
 
@@ -62,7 +63,7 @@ class HeatmapView(Lane):
         self._mark_color = self._mark_words = ""
         self._selection: tuple[int, int, int, int] | None = None
         self._other: tuple[np.ndarray, str] | None = None
-        self._usage: dict[tuple[int, int], np.ndarray] = {}  # by frames per bin and block of bins
+        self._usage: TokenUsage | None = None
         self.tints_loop = False
         self.setMinimumHeight(92)
         self.setToolTip(
@@ -77,7 +78,7 @@ class HeatmapView(Lane):
         """Show ``codes`` (integer [K, T], referred to, not copied); ``num_ready`` frames hold codes so
         far."""
         self._codes, self._grid = codes, grid
-        self._usage.clear()
+        self._usage = None if codes is None else TokenUsage(codes)
         self._mark_counts = None
         self._ready = 0 if codes is None else codes.shape[1] if num_ready is None else num_ready
         self.refresh_frame()
@@ -126,7 +127,16 @@ class HeatmapView(Lane):
         """Tell what ``codes``, integer [K, T], have where the pointer is; ``name`` says whose they are."""
         self._other = None if codes is None else (codes, name)
 
+    def axis_moved(self) -> None:
+        self._name_view()
+        super().axis_moved()
+
     def refresh(self) -> None:
+        self._name_view()
+        super().refresh()
+
+    def _name_view(self) -> None:
+        """Say beside the title what is marked, or that this is usage."""
         note = self._mark_words
         if not note and self._grid is not None and not self.is_empty():
             per_bin = self.frames_per_bin(self._frames_per_px())
@@ -136,7 +146,6 @@ class HeatmapView(Lane):
         if note != self.note:
             self.note = note
             self._frame = None
-        super().refresh()
 
     def is_empty(self) -> bool:
         return self._codes is None or self._codes.size == 0
@@ -155,9 +164,9 @@ class HeatmapView(Lane):
         acoustic = 2 * semantic + np.arange(num_rows - semantic + 1)
         return np.concatenate([np.arange(semantic) * 2, acoustic]) * unit
 
-    def _gap(self, edges: np.ndarray) -> float:
+    def _gap(self, edges: np.ndarray, ratio: float = 1.0) -> float:
         """Between the semantic rows and the others, in the pixels of ``edges``; less where rows are thin."""
-        return min(_GAP_PX * self.devicePixelRatioF(), 0.5 * float(edges[1] - edges[0]))
+        return min(_GAP_PX * ratio, 0.5 * float(edges[1] - edges[0]))
 
     def row_at(self, y: float) -> int | None:
         """The codebook under ``y`` logical pixels of this widget, or None."""
@@ -256,23 +265,21 @@ class HeatmapView(Lane):
             self.theme.color("semantic"),
         )
 
-    def plot_pixels(self, size: QSize, ratio: float) -> np.ndarray | None:
+    def plot_pixels(self, columns: Columns, pixels: np.ndarray) -> bool:
         codes, grid = self._codes, self._grid
         if codes is None or grid is None:
-            return None
-        width, height = size.width(), size.height()
+            return False
         frame_s = grid.frame_to_s(1)
-        step_s = self.axis.span_s / width
-        frames = np.floor((self.axis.start_s + (np.arange(width) + 0.5) * step_s) / frame_s).astype(np.int64)
+        frames = np.floor(columns.middles_s / frame_s).astype(np.int64)
         num_inside = int(np.searchsorted(frames, self._ready))
         frames = frames[:num_inside]
-        per_bin = self.frames_per_bin(step_s / frame_s)
+        per_bin = self.frames_per_bin(columns.step_s / frame_s)
         if per_bin == 1:
             cells, table = self._token_cells(frames), code_table
         else:
             cells, table = self._usage_cells(frames // per_bin, per_bin), usage_table
         num_rows = codes.shape[0]
-        colors = np.full((num_rows, width), self.theme.color("plot").rgb(), np.uint32)
+        colors = np.full((num_rows, columns.num), self.theme.color("plot").rgb(), np.uint32)
         heard = self._heard_rows(num_rows)
         bright = np.take(table(self.theme), cells, mode="clip")
         if not heard.all() or self._mark_counts is not None:
@@ -283,12 +290,11 @@ class HeatmapView(Lane):
             shown = np.broadcast_to(heard[:, None], cells.shape) if marked is None else marked
             bright = np.where(shown, bright, faint)
         colors[:, :num_inside] = bright
-        edges = self._pixel_edges(height, ratio)
-        pixels = self.canvas(height, width)
+        edges = self._pixel_edges(columns.height, columns.ratio)
         for row, color in enumerate(colors):
             pixels[edges[row] : edges[row + 1]] = color
-        self._cut_cells(pixels, edges, frame_s / step_s, ratio)
-        return pixels
+        self._cut_cells(pixels, edges, columns)
+        return True
 
     def _heard_rows(self, num_rows: int) -> np.ndarray:
         """Which rows are decoded, bool [K]."""
@@ -311,21 +317,28 @@ class HeatmapView(Lane):
     def _pixel_edges(self, height: int, ratio: float) -> np.ndarray:
         return np.round(self._row_edges(height / ratio) * ratio).astype(int)
 
-    def _cut_cells(self, pixels: np.ndarray, edges: np.ndarray, cell_px: float, ratio: float) -> None:
+    def _cut_cells(self, pixels: np.ndarray, edges: np.ndarray, columns: Columns) -> None:
         """Part the semantic rows from the others, and large cells from each other."""
         assert self._grid is not None
         ground = self.theme.color("plot").rgb()
         semantic = min(self._grid.num_semantic_codebooks, len(edges) - 1)
         if semantic < len(edges) - 1:
-            pixels[edges[semantic] - round(self._gap(edges)) : edges[semantic]] = ground
-        if cell_px < _MIN_GRID_PX * ratio:
-            return
+            pixels[edges[semantic] - round(self._gap(edges, columns.ratio)) : edges[semantic]] = ground
         frame_s = self._grid.frame_to_s(1)
-        frames = np.arange(math.ceil(self.axis.start_s / frame_s), math.floor(self.axis.end_s / frame_s) + 1)
-        x = ((frames * frame_s - self.axis.start_s) * (cell_px / frame_s)).astype(int)
-        pixels[:, x[x < pixels.shape[1]]] = ground
-        if edges[-1] - edges[-2] >= _MIN_GRID_PX * ratio:
+        if frame_s / columns.step_s < _MIN_GRID_PX * columns.ratio:
+            return
+        frames = np.arange(math.floor(columns.start_s / frame_s), math.ceil(columns.end_s / frame_s) + 1)
+        x = columns.x_of(frames * frame_s)
+        pixels[:, x[(x >= 0) & (x < columns.num)]] = ground
+        if edges[-1] - edges[-2] >= _MIN_GRID_PX * columns.ratio:
             pixels[edges[semantic:-1]] = ground
+
+    def draws_over(self, columns: Columns) -> bool:
+        if self._codes is None or self._grid is None:
+            return False
+        marks_active = 0 < self._active < self._codes.shape[0] and self._heard_set is None
+        grows = self._ready < self._codes.shape[1]
+        return marks_active or grows or self._grid.frame_to_s(1) / columns.step_s >= _MIN_NAME_PX * columns.ratio
 
     def draw_plot(self, painter: QPainter, size: QSize, ratio: float) -> None:
         codes, grid = self._codes, self._grid
@@ -344,7 +357,7 @@ class HeatmapView(Lane):
             painter.drawLine(int(head_px), 0, int(head_px), height)
         cell_px = grid.frame_to_s(1) / self.axis.span_s * width
         if cell_px >= _MIN_NAME_PX * ratio:
-            self._draw_names(painter, edges, cell_px, round(self._gap(edges)), ratio)
+            self._draw_names(painter, edges, cell_px, round(self._gap(edges, ratio)), ratio)
 
     def draw_loop(self, painter: QPainter, rect: QRect) -> None:
         super().draw_loop(painter, rect)
@@ -377,29 +390,10 @@ class HeatmapView(Lane):
 
     def _usage_cells(self, bins: np.ndarray, per_bin: int) -> np.ndarray:
         """Usage uint8 [K, n] of these bins, rising."""
-        if len(bins) == 0:
+        if len(bins) == 0 or self._usage is None:
             return np.zeros((0 if self._codes is None else self._codes.shape[0], 0), np.uint8)
         first = int(bins[0])
-        return np.take(self._usage_in(per_bin, first, int(bins[-1]) + 1), bins - first, axis=1)
-
-    def _usage_in(self, per_bin: int, first_bin: int, last_bin: int) -> np.ndarray:
-        """Share of different tokens in the bins ``[first_bin, last_bin)``, uint8 [K, n], 1..255.
-
-        Measured when first seen, a block of bins at a time: a whole hour at once would stop the picture for a moment.
-        """
-        assert self._codes is not None
-        codes = self._codes
-        parts = []
-        for block in range(first_bin // _BLOCK_BINS, (last_bin - 1) // _BLOCK_BINS + 1):
-            begin, end = block * _BLOCK_BINS * per_bin, (block + 1) * _BLOCK_BINS * per_bin
-            part = self._usage.get((per_bin, block))
-            if part is None:
-                part = usage_per_bin(codes[:, begin : min(end, self._ready)], per_bin)
-                if end <= self._ready:  # the last block may still grow
-                    self._usage[per_bin, block] = part
-            parts.append(part)
-        offset = first_bin // _BLOCK_BINS * _BLOCK_BINS
-        return np.concatenate(parts, axis=1)[:, first_bin - offset : last_bin - offset]
+        return np.take(self._usage.read(per_bin, first, int(bins[-1]) + 1, self._ready), bins - first, axis=1)
 
     def _draw_names(self, painter: QPainter, edges: np.ndarray, cell_px: float, gap: int, ratio: float) -> None:
         """Write each token's number into cells that have room for it."""
@@ -429,35 +423,6 @@ class HeatmapView(Lane):
                 x = (frame * frame_s - self.axis.start_s) / frame_s * cell_px
                 cell = QRectF(x, edges[row], cell_px, room)
                 painter.drawText(cell, Qt.AlignmentFlag.AlignCenter, str(code))
-
-
-def usage_per_bin(codes: np.ndarray, per_bin: int) -> np.ndarray:
-    """Measure how varied the tokens of each bin are.
-
-    Args:
-        codes: integer [K, T].
-        per_bin: frames per bin; the last bin may be shorter.
-
-    Returns:
-        uint8 [K, ceil(T / per_bin)]: 1 where one token fills the bin, 255 where all of them differ.
-    """
-    num_rows, num_frames = codes.shape
-    num_whole = num_frames // per_bin
-    parts = []
-    for block in (
-        codes[:, : num_whole * per_bin].reshape(num_rows, num_whole, per_bin),
-        codes[:, num_whole * per_bin :].reshape(num_rows, -1, num_frames - num_whole * per_bin)
-        if num_frames > num_whole * per_bin
-        else None,
-    ):
-        if block is None or block.size == 0:
-            continue
-        ordered = np.sort(block, axis=-1)
-        steps = np.count_nonzero(ordered[..., 1:] != ordered[..., :-1], axis=-1)
-        parts.append(1 + np.round(254 * steps / max(block.shape[-1] - 1, 1)))
-    if not parts:
-        return np.zeros((num_rows, 0), np.uint8)
-    return np.concatenate(parts, axis=1).astype(np.uint8)
 
 
 def _ink_on(packed: int) -> Qt.GlobalColor:

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import QWidget
 
 from mimi_gui.errors import OutputError
 from mimi_gui.ui.lane import GUTTER_PX, MARGIN_PX, Lane
+from mimi_gui.ui.plot_strip import Columns
 from mimi_gui.ui.theme import Theme
 from mimi_gui.ui.timeline import Wall
 
@@ -143,9 +144,10 @@ def _draw_lane(painter: QPainter, lane: Lane, look: Look, *, vector: bool) -> No
     ratio = _VECTOR_RATIO if vector else look.ratio
     size = QSize(max(round(rect.width() * ratio), 1), max(round(rect.height() * ratio), 1))
     if not (vector and lane.draw_vector(painter, rect)):
-        pixels = lane.plot_pixels(size, ratio)
-        if pixels is not None:
-            pixels = np.ascontiguousarray(pixels, np.uint32)
+        pixels = np.empty((size.height(), size.width()), np.uint32)
+        columns = Columns.in_sight(lane.axis, size.width(), size.height(), ratio)
+        lane.prepare(columns)
+        if lane.plot_pixels(columns, pixels):
             image = QImage(pixels.data, size.width(), size.height(), pixels.strides[0], QImage.Format.Format_RGB32)
             painter.drawImage(QRectF(rect), image.copy())
     painter.save()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from PySide6.QtCore import QRect, QSize, Qt
+from PySide6.QtCore import QRect, Qt
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QWidget
 
 from mimi_gui.analysis import spectrogram
 from mimi_gui.analysis.running_spectrogram import RunningSpectrogram
 from mimi_gui.ui.lane import Lane
+from mimi_gui.ui.plot_strip import Columns
 from mimi_gui.ui.theme import Theme, level_table
 from mimi_gui.ui.time_axis import TimeAxis
 
@@ -31,15 +32,14 @@ class RunningLane(Lane):
     def is_empty(self) -> bool:
         return self._running is None
 
-    def plot_pixels(self, size: QSize, ratio: float) -> np.ndarray | None:
+    def plot_pixels(self, columns: Columns, pixels: np.ndarray) -> bool:
         running = self._running
         if running is None:
-            return None
-        width, height = size.width(), size.height()
-        times = self.axis.start_s + (np.arange(width) + 0.5) * (self.axis.span_s / width)
-        columns = np.round(times * running.sample_rate / running.settings.hop_samples).astype(np.int64)
-        levels = _rows(running.read(columns), height)
-        return np.take(level_table(self.theme), levels, mode="clip")
+            return False
+        places = np.round(columns.middles_s * running.sample_rate / running.settings.hop_samples).astype(np.int64)
+        levels = _rows(running.read(places), columns.height)
+        pixels[...] = np.take(level_table(self.theme), levels, mode="clip")
+        return True
 
     def draw_scale(self, painter: QPainter, rect: QRect) -> None:
         running = self._running

@@ -6,22 +6,27 @@ sharp tile is not there yet, a coarser one stands in. GUI thread only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
-from PySide6.QtCore import QObject, QPointF, QRect, QSize, Qt, Signal
+from PySide6.QtCore import QObject, QPointF, QRect, Qt, Signal, Slot
 from PySide6.QtGui import QMouseEvent, QPainter, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
 from mimi_gui.analysis import spectrogram
 from mimi_gui.analysis.spectrogram import SpectrogramSettings
-from mimi_gui.ui.lane import GUTTER_PX, Lane
+from mimi_gui.ui.lane import Lane
+from mimi_gui.ui.plot_strip import Columns, paint_levels
 from mimi_gui.ui.theme import Theme, difference_table, level_table
 from mimi_gui.ui.tile_store import TileStore
 from mimi_gui.ui.time_axis import TimeAxis, format_time
+from mimi_gui.ui.time_canvas import GUTTER_PX
 
-_COARSER_LEVELS = 6  # how far to look for a stand-in
+_COARSER_LEVELS, _FINER_LEVELS = 6, 2  # how far to look for a stand-in
+_KEPT_TILES = 256
 _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 3000, 4000, 5000, 6000, 8000, 10_000, 12_000, 16_000, 20_000)
 DIFFERENCE_RANGE_DB = 30.0
 
@@ -76,13 +81,15 @@ class SpectrogramView(Lane):
         self._sample_rate = 1
         self._version = 0
         self._gutter_drag: tuple[float, float] | None = None
+        self._picked: OrderedDict[Hashable, np.ndarray] = OrderedDict()  # tiles on the rows of pixels in sight
+        self._picked_for: tuple[object, ...] = ()
         self.tints_loop = False
         self.setMinimumHeight(58)
         self.setToolTip(
             "Loudness of each frequency over time. Wheel: zoom in time, at the pointer.\n"
             "On the scale at the left: wheel or drag up and down zooms in frequency, double click shows all."
         )
-        store.changed.connect(self.refresh)
+        store.changed.connect(self._tile_made)
         frequencies.changed.connect(self.refresh_frame)
 
     def set_sound(self, samples: np.ndarray | None, sample_rate: int) -> None:
@@ -208,65 +215,86 @@ class SpectrogramView(Lane):
             painter.drawText(QRect(0, round(y) - 8, rect.width() - 9, 16), flags, text)
             painter.drawLine(rect.width() - 6, round(y), rect.width() - 2, round(y))
 
-    def plot_pixels(self, size: QSize, ratio: float) -> np.ndarray | None:
-        if not self._sounds:
-            return None
-        levels = self._pick_rows(self._visible_levels(size.width()), size.height())
-        if len(self._sounds) == 2:
-            return np.take(difference_table(self.theme), levels, mode="clip")
-        return np.take(level_table(self.theme, self._color_map), levels, mode="clip")
+    def axis_moved(self) -> None:
+        self._store.move()
+        super().axis_moved()
 
-    def _visible_levels(self, width: int) -> np.ndarray:
-        """Levels uint8 [F, width] of what is in sight; asks for the tiles that are missing."""
-        settings, rate = self._settings, self._sample_rate
-        step_s = self.axis.span_s / width
-        level = spectrogram.level_for(step_s, rate, settings)
-        ground = 128 if len(self._sounds) == 2 else 0
-        out = np.full((self._num_rows(), width), ground, np.uint8)
-        times = self.axis.start_s + np.arange(width + 1) * step_s
-        length = len(self._sounds[0])
-        inside = np.flatnonzero((times[:-1] < length / rate) & (times[1:] > 0))
-        if len(inside) == 0:
-            self._store.want(self, [])
-            return out
-        wishes: list[tuple[tuple[object, ...], Callable[[], np.ndarray]]] = []
-        for depth in range(_COARSER_LEVELS + 1):  # what has no sharp tile yet is filled from coarser ones
-            inside = self._paint_level(out, times, inside, level + depth, None if depth else wishes)
+    @Slot(object)
+    def _tile_made(self, key: object) -> None:
+        if isinstance(key, tuple) and key[0] == id(self):
+            _, _, level, index, settings = key
+            self.refresh_span(*spectrogram.tile_span_s(self._sample_rate, settings, index, level))
+
+    def prepare(self, columns: Columns | None) -> None:
+        wishes: list[tuple[Hashable, Callable[[], np.ndarray]]] = []
+        if self._sounds and columns is not None:
+            settings = self._settings
+            level = spectrogram.level_for(columns.step_s, self._sample_rate, settings)
+            begin, end = self._tile_columns(columns.edges_s, level)
+            first, last = int(begin[0]) // spectrogram.TILE_COLUMNS, int(end[-1]) // spectrogram.TILE_COLUMNS
+            most = spectrogram.num_tiles(len(self._sounds[0]), settings, level) - 1
+            # What comes into sight next is made last.
+            for index in (*range(first, last + 1), last + 1, first - 1):
+                key = self._key(index, level)
+                if 0 <= index <= most and self._store.get(key) is None:
+                    wishes.append((key, self._recipe(index, level)))
+        self._store.want(self, wishes)
+
+    def plot_pixels(self, columns: Columns, pixels: np.ndarray) -> bool:
+        if not self._sounds:
+            return False
+        is_difference = len(self._sounds) == 2
+        table = difference_table(self.theme) if is_difference else level_table(self.theme, self._color_map)
+        paint_levels(self._visible_levels(columns), table, pixels)
+        return True
+
+    def _visible_levels(self, columns: Columns) -> np.ndarray:
+        """Levels uint8 [height, num], from the finest tiles that are there."""
+        rate = self._sample_rate
+        level = spectrogram.level_for(columns.step_s, rate, self._settings)
+        upright = np.full((columns.num, columns.height), 128 if len(self._sounds) == 2 else 0, np.uint8)
+        edges = columns.edges_s
+        inside = np.flatnonzero((edges[:-1] < len(self._sounds[0]) / rate) & (edges[1:] > 0))
+        # What has no sharp tile yet is filled from coarser ones, else from finer ones.
+        for other in (
+            *range(level, level + _COARSER_LEVELS + 1),
+            *range(level - 1, max(level - _FINER_LEVELS, 0) - 1, -1),
+        ):
             if len(inside) == 0:
                 break
-        self._store.want(self, wishes)
-        return out
+            inside = self._paint_level(upright, edges, inside, other)
+        return np.ascontiguousarray(upright.T)
 
-    def _paint_level(
-        self, out: np.ndarray, times: np.ndarray, inside: np.ndarray, level: int, wishes: list | None
-    ) -> np.ndarray:
-        """Paint the columns ``inside`` from the tiles of one level; returns those that lack a tile."""
-        settings, rate = self._settings, self._sample_rate
-        length = len(self._sounds[0])
+    def _tile_columns(self, edges_s: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray]:
+        """First and last column of a level's tiles on each column of pixels, int64 [n] each."""
+        settings = self._settings
         step, lead = settings.hop_samples << level, settings.hop_samples / 2
-        last_column = spectrogram.num_columns(length, settings, level) - 1
-        columns = np.floor((times * rate + lead) / step).astype(np.int64)
-        begin = np.clip(columns[inside], 0, last_column)
-        end = np.clip(columns[inside + 1] - 1, begin, last_column)
+        last = spectrogram.num_columns(len(self._sounds[0]), settings, level) - 1
+        places = np.floor((edges_s * self._sample_rate + lead) / step).astype(np.int64)
+        begin = np.clip(places[:-1], 0, last)
+        return begin, np.clip(places[1:] - 1, begin, last)
+
+    def _paint_level(self, upright: np.ndarray, edges_s: np.ndarray, inside: np.ndarray, level: int) -> np.ndarray:
+        """Paint the columns ``inside`` (rising) of ``upright``, uint8 [num, height], from the tiles of one level;
+        returns those that lack a tile."""
+        begin, end = (columns[inside] for columns in self._tile_columns(edges_s, level))
         tiles = begin // spectrogram.TILE_COLUMNS
+        numbers, starts = np.unique(tiles, return_index=True)
         missing = np.zeros(len(inside), bool)
-        for index in range(int(tiles[0]), int(tiles[-1]) + 1):
-            here = np.flatnonzero(tiles == index)
-            if len(here) == 0:
-                continue
-            key = (id(self), self._version, level, index, settings)
-            tile = self._store.get(key)
-            if tile is None and wishes is not None:
-                wishes.append((key, self._recipe(index, level)))
-            if tile is None or tile.shape[0] != len(out):
+        for index, here in zip(numbers, (slice(*pair) for pair in pairwise([*starts, len(tiles)])), strict=True):
+            tile = self._picked_tile(self._key(int(index), level), upright.shape[1])
+            if tile is None:
                 missing[here] = True
                 continue
-            first, top = index * spectrogram.TILE_COLUMNS, tile.shape[1] - 1
-            part = np.take(tile, np.minimum(begin[here] - first, top), axis=1)
+            first, top = index * spectrogram.TILE_COLUMNS, len(tile) - 1
+            part = np.take(tile, np.minimum(begin[here] - first, top), axis=0)
             if len(self._sounds) == 1 and np.any(end[here] > begin[here]):
-                np.maximum(part, np.take(tile, np.minimum(end[here] - first, top), axis=1), out=part)
-            out[:, inside[here]] = part
+                np.maximum(part, np.take(tile, np.minimum(end[here] - first, top), axis=0), out=part)
+            upright[inside[here]] = part
         return inside[missing]
+
+    def _key(self, index: int, level: int) -> tuple[object, ...]:
+        return id(self), self._version, level, index, self._settings
 
     def _recipe(self, index: int, level: int) -> Callable[[], np.ndarray]:
         settings, rate = self._settings, self._sample_rate
@@ -277,6 +305,22 @@ class SpectrogramView(Lane):
             spectrogram.difference_tile, first, second, rate, settings, index, level,
             range_db=DIFFERENCE_RANGE_DB,
         )  # fmt: skip
+
+    def _picked_tile(self, key: tuple[object, ...], height: int) -> np.ndarray | None:
+        """A tile on its rows of pixels, uint8 [N, height], if it is there; kept while these stay."""
+        now = (height, self._frequencies.low, self._frequencies.high, self._settings, self._version)
+        if now != self._picked_for:
+            self._picked.clear()
+            self._picked_for = now
+        picked = self._picked.get(key)
+        if picked is None:
+            tile = self._store.get(key)
+            if tile is None or tile.shape[0] != self._num_rows():
+                return None  # not made yet, or it could not be made
+            picked = self._picked[key] = np.ascontiguousarray(self._pick_rows(tile, height).T)
+            if len(self._picked) > _KEPT_TILES:
+                self._picked.popitem(last=False)
+        return picked
 
     def _pick_rows(self, levels: np.ndarray, height: int) -> np.ndarray:
         """Spread the rows in sight over ``height`` pixels, high frequencies on top; uint8 [height, width]."""

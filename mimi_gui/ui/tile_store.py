@@ -8,14 +8,17 @@ not the analysis worker's, because a long measurement must not hold back what th
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 log = logging.getLogger(__name__)
+
+_PAUSE_MS, _MOVING_S = 25, 0.05
 
 Recipe = Callable[[], np.ndarray]
 
@@ -30,10 +33,10 @@ class TileStore(QObject):
     """A cache of tiles and the thread that fills it. Lives in the GUI thread.
 
     Signals:
-        changed(): another wanted tile is there; draw again.
+        changed(object): the tile of this key is there now; draw again.
     """
 
-    changed = Signal()
+    changed = Signal(object)
 
     def __init__(self, parent: QObject | None = None, *, max_bytes: int = 192 << 20) -> None:
         super().__init__(parent)
@@ -43,6 +46,11 @@ class TileStore(QObject):
         self._wanted: dict[QObject, Sequence[tuple[Hashable, Recipe]]] = {}
         self._busy = False
         self._closed = False
+        self._moved_at = -1.0
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(_PAUSE_MS)
+        self._pause.timeout.connect(self._next)
         self._courier = _Courier()
         self._courier.made.connect(self._take)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tiles")
@@ -59,6 +67,10 @@ class TileStore(QObject):
         self._wanted[who] = wishes
         self._next()
 
+    def move(self) -> None:
+        """The views are being moved: rest between tiles for a moment, so that the movement has the processor."""
+        self._moved_at = time.monotonic()
+
     def wishes(self, who: QObject) -> Sequence[tuple[Hashable, Recipe]]:
         """What ``who`` wants at the moment."""
         return self._wanted.get(who, ())
@@ -71,11 +83,12 @@ class TileStore(QObject):
     def close(self) -> None:
         """End the thread; the tile in the making is not waited for."""
         self._closed = True
+        self._pause.stop()
         self._wanted.clear()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _next(self) -> None:
-        if self._busy or self._closed:
+        if self._busy or self._closed or self._pause.isActive():
             return
         # One tile for each view in turn, so that the three spectrograms fill side by side.
         depth = max((len(wishes) for wishes in self._wanted.values()), default=0)
@@ -95,8 +108,11 @@ class TileStore(QObject):
         self._bytes += self._tiles[key].nbytes
         while self._bytes > self._max_bytes and len(self._tiles) > 1:
             self._bytes -= self._tiles.popitem(last=False)[1].nbytes
-        self.changed.emit()
-        self._next()
+        self.changed.emit(key)
+        if time.monotonic() - self._moved_at < _MOVING_S:
+            self._pause.start()
+        else:
+            self._next()
 
 
 def _make(courier: _Courier, key: Hashable, recipe: Recipe) -> None:

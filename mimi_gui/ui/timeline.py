@@ -15,9 +15,10 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QScrollBar, QSizePolicy, QSpl
 
 from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.ui.heatmap_view import FrameGrid, HeatmapView
-from mimi_gui.ui.lane import GUTTER_PX, MARGIN_PX, Lane, TimeCanvas
+from mimi_gui.ui.lane import Lane
 from mimi_gui.ui.theme import Theme, figures_font
 from mimi_gui.ui.time_axis import TimeAxis, format_time, tick_step
+from mimi_gui.ui.time_canvas import GUTTER_PX, MARGIN_PX, TimeCanvas
 from mimi_gui.ui.waveform_view import WaveformView, amplitude_limit
 
 _RULER_PX = 34

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QWidget
 
 from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.ui.lane import Lane
+from mimi_gui.ui.plot_strip import Columns
 from mimi_gui.ui.theme import Theme, blend, hex_color, ramp_table
 from mimi_gui.ui.time_axis import TimeAxis, format_time
 
@@ -37,7 +38,6 @@ class WaveformView(Lane):
         self._envelope: Envelope | None = None
         self._limit = 1.0
         self._color = ""
-        self._samples_in_sight: tuple[np.ndarray, np.ndarray] | None = None
         self.setToolTip(
             "Click: play from here. Drag: select a loop. Wheel: zoom at the pointer.\n"
             "Shift + drag, middle drag or Shift + wheel: move along. Ctrl + wheel: larger amplitudes."
@@ -95,48 +95,60 @@ class WaveformView(Lane):
             text = f"{value:+.2g}".replace("-", "−") if value else "0"
             painter.drawText(QRect(0, y - 8, rect.width() - 8, 16), flags, text)
 
-    def plot_pixels(self, size: QSize, ratio: float) -> np.ndarray | None:
-        width, height = size.width(), size.height()
-        self._samples_in_sight = None
-        t, lo, hi = self._visible(width)
-        if len(t) and lo is hi:
-            self._samples_in_sight = (t, lo)
-            return None
-        half = height / 2
-        step_s = self.axis.span_s / width
-        columns = np.round(t / step_s).astype(np.int64) - math.floor(self.axis.start_s / step_s)
-        keep = (columns >= 0) & (columns < width)
-        top = half - hi[keep] * (half / self._limit)
-        bottom = half - lo[keep] * (half / self._limit)
-        thin = np.maximum(1.0 - (bottom - top), 0.0) / 2  # silence is a line, not nothing
+    def plot_pixels(self, columns: Columns, pixels: np.ndarray) -> bool:
+        if self._envelope is None:
+            return False
+        half = columns.height / 2
+        t, lo, hi = self._envelope.visible(columns.start_s, columns.end_s, columns.num)
+        is_line = lo is hi
+        if is_line:
+            x, lo, hi = _line(columns, t, lo)
+            thin = np.full(len(x), columns.ratio / 2)
+        else:
+            x = np.round(t / columns.step_s).astype(np.int64) - columns.first
+            thin = np.maximum(1.0 - (hi - lo) * (half / self._limit), 0.0) / 2  # silence is a line, not nothing
+        top, bottom = half - hi * (half / self._limit) - thin, half - lo * (half / self._limit) + thin
+        keep = (x >= 0) & (x < columns.num)
         ramp = ramp_table(self.theme.plot, self._wave_color())
-        pixels = _bars(columns[keep], top - thin, bottom + thin, self.canvas(height, width), ramp)
+        _bars(x[keep], top[keep], bottom[keep], pixels, ramp)
         ground, grid = ramp[0], np.uint32(self.theme.color("grid").rgb())
-        for y in self._grid_rows(height):
+        for y in self._grid_rows(columns.height):
             pixels[y][pixels[y] == ground] = grid
-        middle = pixels[height // 2]  # the zero line shows through the wave
-        middle[middle == ramp[-1]] = ramp[round(0.65 * (len(ramp) - 1))]
-        return pixels
+        if not is_line:
+            middle = pixels[columns.height // 2]  # the zero line shows through the wave
+            middle[middle == ramp[-1]] = ramp[round(0.65 * (len(ramp) - 1))]
+        return True
+
+    def draws_over(self, columns: Columns) -> bool:
+        rate = 1 if self._envelope is None else self._envelope.sample_rate
+        return 1 / rate >= _DOT_SPACING_PX * columns.ratio * columns.step_s
 
     def draw_plot(self, painter: QPainter, size: QSize, ratio: float) -> None:
-        if self._samples_in_sight is None:
+        step_s = self.axis.span_s / size.width()
+        if self._envelope is None or 1 / self._envelope.sample_rate < _DOT_SPACING_PX * ratio * step_s:
             return
-        painter.setPen(QPen(self.theme.color("grid"), 1))
-        for y in self._grid_rows(size.height()):
-            painter.drawLine(0, y, size.width(), y)
-        self._draw_samples(painter, *self._samples_in_sight, size, ratio, self._wave_color())
+        t, values, _ = self._envelope.visible(self.axis.start_s, self.axis.end_s, size.width())
+        half = size.height() / 2
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self.theme.color("text"))
+        for x, y in zip((t - self.axis.start_s) / step_s, half - values * (half / self._limit), strict=True):
+            painter.drawEllipse(QPointF(float(x), float(y)), 2.2 * ratio, 2.2 * ratio)
 
     def draw_vector(self, painter: QPainter, rect: QRect) -> bool:
-        t, lo, hi = self._visible(2 * rect.width())
-        self._samples_in_sight = None
-        if not len(t) or lo is hi:
+        if self._envelope is None:
             return False
+        t, lo, hi = self._envelope.visible(self.axis.start_s, self.axis.end_s, 2 * rect.width())
         painter.setPen(QPen(self.theme.color("grid"), 1))
         for y in self._grid_rows(rect.height()):
             painter.drawLine(rect.left(), rect.top() + y, rect.right(), rect.top() + y)
         middle, scale = rect.top() + rect.height() / 2, rect.height() / 2 / self._limit
         x = rect.left() + (t - self.axis.start_s) * (rect.width() / self.axis.span_s)
         top, bottom = middle - hi * scale, middle - lo * scale
+        if lo is hi:
+            painter.setPen(QPen(QColor(self._wave_color()), 1))
+            painter.drawPolyline([QPointF(a, b) for a, b in zip(x.tolist(), top.tolist(), strict=True)])
+            return True
         thin = np.maximum(0.5 - (bottom - top), 0.0) / 2
         there = [QPointF(a, b) for a, b in zip(x.tolist(), (top - thin).tolist(), strict=True)]
         back = [QPointF(a, b) for a, b in zip(x[::-1].tolist(), (bottom + thin)[::-1].tolist(), strict=True)]
@@ -144,14 +156,6 @@ class WaveformView(Lane):
         painter.setBrush(QColor(self._wave_color()))
         painter.drawPolygon(QPolygonF(there + back))
         return True
-
-    def _visible(self, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What is in sight, on columns fixed in time: panning shifts the outline and never reshapes it."""
-        if self._envelope is None:
-            return np.zeros(0), np.zeros(0, np.float32), np.zeros(0, np.float32)
-        step_s = self.axis.span_s / width
-        first = math.floor(self.axis.start_s / step_s)
-        return self._envelope.visible(first * step_s, (first + width + 1) * step_s, width + 1)
 
     def _grid_rows(self, height: int) -> list[int]:
         half = height / 2
@@ -167,28 +171,25 @@ class WaveformView(Lane):
             return hex_color(blend(color, theme.plot, 0.5))
         return color
 
-    def _draw_samples(
-        self, painter: QPainter, t: np.ndarray, values: np.ndarray, size: QSize, ratio: float, color: str
-    ) -> None:
-        half = size.height() / 2
-        x = (t - self.axis.start_s) * (size.width() / self.axis.span_s)
-        y = half - values * (half / self._limit)
-        points = [QPointF(a, b) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(QColor(color), ratio))
-        painter.drawPolyline(points)
-        if len(x) > 1 and x[1] - x[0] >= _DOT_SPACING_PX * ratio:
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(self.theme.color("text"))
-            for point in points:
-                painter.drawEllipse(point, 2.2 * ratio, 2.2 * ratio)
+
+def _line(columns: Columns, t: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Columns, and lowest and highest value in each, of the line through the samples ``values`` at ``t`` seconds."""
+    if len(t) == 0:
+        return np.zeros(0, np.int64), values, values
+    edges = columns.edges_s
+    at_edges = np.interp(edges, t, values)
+    lo, hi = np.minimum(at_edges[:-1], at_edges[1:]), np.maximum(at_edges[:-1], at_edges[1:])
+    x = columns.x_of(t)
+    inside = (x >= 0) & (x < columns.num)
+    np.minimum.at(lo, x[inside], values[inside])
+    np.maximum.at(hi, x[inside], values[inside])
+    there = np.flatnonzero((edges[1:] >= t[0]) & (edges[:-1] <= t[-1]))
+    return there, lo[there], hi[there]
 
 
-def _bars(
-    columns: np.ndarray, top: np.ndarray, bottom: np.ndarray, pixels: np.ndarray, ramp: np.ndarray
-) -> np.ndarray:
+def _bars(columns: np.ndarray, top: np.ndarray, bottom: np.ndarray, pixels: np.ndarray, ramp: np.ndarray) -> None:
     """Paint vertical bars with soft ends into ``pixels``, uint32 [height, width], from ``ramp``'s first colour to its
-    last; returns them.
+    last.
 
     ``columns`` int64 [n]; ``top`` and ``bottom`` float [n] in pixels, at least one apart. Whole pixels by
     arithmetic on the mask, ends one by one: an eighth of the time of a look-up for every pixel.
@@ -210,7 +211,6 @@ def _bars(
     for row, cover in ((first - 1, first - top), (last, bottom - last)):
         soft = (cover > 0) & (first <= last)
         pixels[row[soft].astype(np.int64), columns[soft]] = ramp[np.round(cover[soft] * most).astype(np.int64)]
-    return pixels
 
 
 def _round_down(value: float) -> float:
