@@ -50,6 +50,10 @@ SPECS = (
         "Save what came back from the tokens as wav, flac or ogg", "tokens",
     ),
     Spec("File", "export_view", "Export &View …", ("Ctrl+Shift+G",), "Save a view as PNG or SVG, at any size", "open"),
+    Spec(
+        "File", "save_report", "Save a Re&port …", ("Ctrl+Shift+R",),
+        "One HTML page with figures, numbers and both sounds to switch between, for any browser", "tokens",
+    ),
     _line("File"),
     Spec("File", "quit", "&Quit", ("Ctrl+Q",), "Close the window"),
     Spec("Edit", "escape", "Cancel, or &Clear Selection", ("Esc",), "Stop what is going on, or clear the loop"),
@@ -87,6 +91,7 @@ SPECS = (
     Spec("Playback", "difference_gain", "Difference &Louder", ("Shift+D",), "A − B by 0, 12 or 24 dB", "sound"),
     Spec("Playback", "match", "&Match Loudness", ("M",), "Play both sides equally loud (BS.1770)", "", True),
     Spec("Playback", "pin", "&Keep B as Take A", ("P",), "Compare other codebooks with what is heard now", "tokens"),
+    Spec("Playback", "next_take", "Ne&xt Take as A", ("Shift+A",), "Hear the next kept take as A", "tokens"),
     Spec("Playback", "unpin", "&Original as A Again", ("Shift+P",), "Put the take away", "tokens"),
     _line("Playback"),
     Spec("Playback", "loop", "&Loop", ("L",), "Play the selected region again and again", "sound", True),

@@ -20,9 +20,10 @@ from mimi_gui.ui.worker import Desk, Job
 
 if TYPE_CHECKING:
     from mimi_gui.analysis.error_strip import ErrorStrip, Moment
-    from mimi_gui.analysis.ladder import Rung
+    from mimi_gui.analysis.ladder import Ladder, Rung
     from mimi_gui.analysis.loudness import LoudnessMatch
     from mimi_gui.analysis.metrics import MetricResult
+    from mimi_gui.analysis.spectrogram import SpectrogramSettings
     from mimi_gui.corpus_stats import CorpusStats
 
 
@@ -101,6 +102,44 @@ class MeasureNumbers(Job):
             return Numbers(whole)
         selection = measure(self.a, self.b, rate, self.codes, cancel=desk.is_cancelled, span_s=self.span)
         return Numbers(whole, tuple(selection), self.span)
+
+
+@dataclass(frozen=True)
+class SaveReport(Job):
+    """Write the comparison as a page with figures, numbers and both sounds. Result: its Path.
+
+    What was measured already is taken as it is (``numbers``, ``strip``, ``ladder``); the rest is measured now, but for
+    the ladder, which takes long.
+    """
+
+    path: Path
+    title: str
+    a: np.ndarray  # float32 [T]
+    b: np.ndarray  # float32 [T]
+    codes: Codes
+    settings: dict[str, object]
+    spectrogram: SpectrogramSettings
+    numbers: tuple[MetricResult, ...] = ()
+    strip: ErrorStrip | None = None
+    ladder: Ladder | None = None
+    overwrite: bool = False
+
+    def run(self, desk: Desk) -> Path:
+        from mimi_gui.analysis.error_strip import error_strip
+        from mimi_gui.analysis.metrics import measure
+        from mimi_gui.report import ReportContent, write_report
+
+        desk.report(f"Writing {self.path.name}")
+        info = self.codes.info
+        numbers = self.numbers or measure(self.a, self.b, info.sample_rate, self.codes, cancel=desk.is_cancelled)
+        strip = self.strip
+        if strip is None:
+            strip = error_strip(self.a, self.b, info.sample_rate, info.frame_size, cancel=desk.is_cancelled)
+        content = ReportContent(
+            self.title, self.a, self.b, info.sample_rate, numbers, self.settings, self.codes, strip, self.ladder,
+            spectrogram=self.spectrogram,
+        )  # fmt: skip
+        return write_report(self.path, content, overwrite=self.overwrite)
 
 
 @dataclass(frozen=True)

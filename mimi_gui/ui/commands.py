@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QUrl, Signal
+from PySide6.QtCore import QObject, QUrl, Signal, Slot
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QMainWindow
 
@@ -16,6 +16,7 @@ from mimi_gui.resources import resource_path
 from mimi_gui.ui.codec_jobs import DEFAULT_MODEL, DEMO_MODEL
 from mimi_gui.ui.file_jobs import AUDIO_SUFFIXES
 from mimi_gui.ui.help_dialog import AboutDialog, DetailsDialog, KeysDialog, TroubleshootingDialog
+from mimi_gui.ui.notices import Notice
 from mimi_gui.ui.picture import Look, image_of, subjects
 from mimi_gui.ui.preferences_dialog import PreferencesDialog
 from mimi_gui.ui.session import Session
@@ -36,6 +37,7 @@ _VOLUME_STEP = 0.05
 _DIFFERENCE_STEP_DB = 12.0
 _OPEN_TOKENS = "Token files (*.npz);;All files (*)"
 _SAVE_TOKENS = "Token files (*.npz)"
+_SAVE_REPORT = "Web pages (*.html)"
 _SAVE_AUDIO = "WAV (*.wav);;FLAC (*.flac);;Ogg Vorbis (*.ogg)"
 
 
@@ -65,6 +67,7 @@ class Commands(QObject):
         self._panels, self._marks, self._editing = panels, panels.marks, panels.editing
         self.actions: Actions | None = None
         self.listening: ListeningDesk | None = None
+        panels.comparison.report_saved.connect(self._report_saved)
 
     def perform(self, name: str) -> None:
         """Carry out what a banner or the welcome page offers: an action's name, or ``name:argument``."""
@@ -141,14 +144,32 @@ class Commands(QObject):
         dialog.exec()
         dialog.deleteLater()
 
+    def save_report(self) -> None:
+        if not self._panels.comparison.can_report:
+            words = "A report compares: open the recording too, beside its token file or by itself."
+            self._panels.noticed.emit(Notice("info", words, topic="analysis"))
+            return
+        path = self._ask_target("Save a report", "report", _SAVE_REPORT)
+        if path is not None:
+            self._tell(f"Writing {path.name} …")
+            self._panels.comparison.save_report(path, self._panels.lanes.settings[0])
+
+    @Slot(object)
+    def _report_saved(self, path: Path) -> None:
+        self._settings.update(save_folder=str(path.parent))
+        self._tell(f"Saved {path}: open it in a browser")
+
+    def _tell(self, words: str) -> None:
+        bar = self._window.statusBar()
+        if isinstance(bar, StatusBar):
+            bar.tell(words)
+
     def copy_view(self) -> None:
         wall = self._wall
         height = wall.ruler.height() + sum(lane.height() for lane in wall.shown_lanes())
         look = Look(wall.width(), height, self._themes.theme, wall.devicePixelRatioF())
         QGuiApplication.clipboard().setImage(image_of(subjects(wall, [])[0], look))
-        bar = self._window.statusBar()
-        if isinstance(bar, StatusBar):
-            bar.tell("Copied the wall as a picture")
+        self._tell("Copied the wall as a picture")
 
     def quit(self) -> None:
         self._window.close()
@@ -244,6 +265,11 @@ class Commands(QObject):
 
     def pin(self) -> None:
         self._transport.pin()
+
+    def next_take(self) -> None:
+        if not self._panels.shelf.takes:
+            self._tell("No take is kept yet: P keeps what is heard as B")
+        self._panels.shelf.next_as_a()
 
     def unpin(self) -> None:
         self._transport.unpin()

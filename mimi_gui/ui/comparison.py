@@ -7,6 +7,7 @@ open, or of another reconstruction, are dropped.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from mimi_gui.ui.analysis_jobs import (
     MeasureNumbers,
     MeasureRung,
     Numbers,
+    SaveReport,
     Subtract,
 )
 from mimi_gui.ui.notices import Notice
@@ -28,6 +30,7 @@ from mimi_gui.ui.worker import Failure, Job, WorkerThread
 
 if TYPE_CHECKING:
     from mimi_gui.analysis.ladder import Ladder
+    from mimi_gui.analysis.spectrogram import SpectrogramSettings
 
 
 class Comparison(QObject):
@@ -44,6 +47,7 @@ class Comparison(QObject):
     measuring_changed = Signal(object)  # whether numbers are being measured
     ladder_changed = Signal(object, object, object)  # Ladder or None, rungs done, rungs in all
     noticed = Signal(object)  # Notice
+    report_saved = Signal(object)  # Path
 
     def __init__(
         self, session: Session, codec: WorkerThread, measuring: WorkerThread, parent: QObject | None = None
@@ -99,6 +103,33 @@ class Comparison(QObject):
         """Stop measuring the numbers."""
         self._cancel("numbers")
         self.measuring_changed.emit(False)
+
+    @property
+    def can_report(self) -> bool:
+        """Whether both sides and the tokens are there and whole."""
+        return self._pair is not None and self._session.document.codes is not None
+
+    def save_report(self, path: Path, spectrogram: SpectrogramSettings) -> None:
+        """Write a page with figures, numbers and both sounds to ``path``, over what is there."""
+        document, pair = self._session.document, self._pair
+        if pair is None or document.codes is None or document.recording is None:
+            return
+        heard = document.codes.first(max(document.codebooks, default=0) + 1)
+        settings: dict[str, object] = {
+            "recording": str(document.recording.path), "codebooks": document.sounding, "bitrate":
+            f"{document.info.bitrate_kbps(document.sounding):.2f} kbit/s", "checkpoint": document.info.model_name,
+            "digest": document.info.digest,
+        }  # fmt: skip
+        if document.is_mix:
+            settings["codebooks heard"] = ", ".join(str(k) for k in document.codebooks)
+        numbers = () if self.numbers is None else self.numbers.whole
+        strip = None if self.errors is None else self.errors.strip
+        title = f"{document.title} through Mimi"
+        job = SaveReport(
+            path, title, *pair, heard, settings | dict(document.codes.metadata), spectrogram, numbers, strip,
+            self.ladder, overwrite=True,
+        )  # fmt: skip
+        self._submit("report", self._measuring, job)
 
     def climb(self) -> None:
         """Decode and measure every rung of the ladder, ends first."""
@@ -205,6 +236,8 @@ class Comparison(QObject):
             self.numbers = result
             self.measuring_changed.emit(False)
             self.numbers_changed.emit(result)
+        elif isinstance(result, Path):
+            self.report_saved.emit(result)
         elif isinstance(result, np.ndarray):
             pair = self._pair
             if pair is not None and self._rungs:

@@ -77,11 +77,13 @@ class Document:
         return self.codes is not None and bool(edits(self.codes))
 
     def suggested_name(self, kind: str) -> str:
-        """A file name for "tokens" or "audio" that says what is in it."""
+        """A file name for "tokens", "audio" or a "report" that says what is in it."""
         stem = self.entry.path.stem if self.entry is not None else "recording"
         if self.is_edited and not stem.endswith(".edited"):
             stem += ".edited"
-        return f"{stem}.npz" if kind == "tokens" else f"{stem}.mimi-{'mix-' if self.is_mix else ''}{self.sounding}.wav"
+        if kind == "tokens":
+            return f"{stem}.npz"
+        return f"{stem}.mimi-{'mix-' if self.is_mix else ''}{self.sounding}.{'html' if kind == 'report' else 'wav'}"
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ class MomentsPanel(QWidget):
         self._list.setToolTip("Enter or double click: loop this moment in A/B")
         self._list.setHeaderLabels(["", "From", "To", "Error"])
         self._list.header().setStretchLastSection(True)
+        self._list.header().setMinimumSectionSize(20)
+        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         for column in range(3):
             self._list.header().setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         self._list.itemActivated.connect(self._activated)

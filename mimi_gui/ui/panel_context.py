@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mimi_gui.ui.notices import Notice
     from mimi_gui.ui.session import Session
     from mimi_gui.ui.settings import SettingsStore
+    from mimi_gui.ui.take_shelf import TakeShelf
     from mimi_gui.ui.timeline import Wall
     from mimi_gui.ui.token_marks import TokenMarks
     from mimi_gui.ui.transport import Transport
@@ -31,6 +32,7 @@ class PanelContext:
         comparison: what was found out about the open recording; ask it with ``want``, ``measure`` and so on.
         wall, lanes: the views on the time axis, and the optional ones among them.
         codec, files, measuring: the three threads; keep the number that ``submit`` returns and compare it.
+        shelf: the takes that were kept.
         marks: which tokens are lit up, or compared. editing: surgery on the tokens.
         theme: as it is now; a panel with a method ``set_theme(theme)`` is told of a change.
         tell: shows a banner. perform: carries out an action of the menus, by its name.
@@ -45,6 +47,7 @@ class PanelContext:
     lanes: AnalysisLanes
     marks: TokenMarks
     editing: Editing
+    shelf: TakeShelf
     codec: WorkerThread
     files: WorkerThread
     measuring: WorkerThread

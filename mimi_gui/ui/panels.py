@@ -23,6 +23,7 @@ from mimi_gui.ui.lane_switches import LaneSwitches
 from mimi_gui.ui.panel_context import PanelContext
 from mimi_gui.ui.session import Session
 from mimi_gui.ui.settings import SettingsStore
+from mimi_gui.ui.take_shelf import TakeShelf
 from mimi_gui.ui.theme import Theme
 from mimi_gui.ui.token_marks import TokenMarks
 from mimi_gui.ui.transport import Transport
@@ -64,6 +65,7 @@ KINDS = (
     Kind("moments", "Worst Moments", "Ctrl+2", _RIGHT, "Compare", "Where it hurts", ("analysis.error_strip",)),
     Kind("ladder", "K-Ladder", "Ctrl+3", _RIGHT, "Compare", "What each codebook buys", ("analysis.ladder",)),
     Kind("mixer", "Mixer", "Ctrl+4", _BOTTOM, "Tokens", "Mute and solo codebooks"),
+    Kind("takes", "Takes", "Ctrl+Alt+T", _RIGHT, "Compare", "States of the codebooks that were kept, for A and for B"),
     Kind("tokens", "Tokens", "Ctrl+6", _RIGHT, "Tokens", "One code: its share, neighbours and every occurrence"),
     Kind("diff", "Compare Tokens", "Ctrl+8", _RIGHT, "Tokens", "Two token files or takes, cell by cell"),
     Kind("surgery", "Surgery", "Ctrl+9", _RIGHT, "Tokens", "Swap, shift, drop, shuffle, replace tokens; undo; save"),
@@ -121,9 +123,10 @@ class Panels(QObject):
         self.switches = LaneSwitches(self.lanes, self.comparison, session, transport, settings, measuring, self)
         self.marks = TokenMarks(session, transport, workspace.wall, files, self)
         self.editing = Editing(session, transport, workspace.wall, files, self)
+        self.shelf = TakeShelf(session, transport, self)
         self.context = PanelContext(
             window, session, self.comparison, transport, workspace.wall, self.lanes, self.marks, self.editing,
-            codec, files, measuring, settings, workspace.wall.theme, self.noticed.emit,
+            self.shelf, codec, files, measuring, settings, workspace.wall.theme, self.noticed.emit,
             self.action_requested.emit, self.show,
         )  # fmt: skip
         self.docks: dict[str, QDockWidget] = {}

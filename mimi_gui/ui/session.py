@@ -44,9 +44,10 @@ from mimi_gui.ui.file_jobs import (
     StageFile,
     Tokens,
 )
-from mimi_gui.ui.notices import Activity, Notice, failed, is_about_model, left_out, missing_model
+from mimi_gui.ui.notices import Notice, failed, is_about_model, left_out, missing_model
+from mimi_gui.ui.roles import Roles
 from mimi_gui.ui.settings import SettingsStore
-from mimi_gui.ui.worker import Failure, Job, Progress, WorkerThread
+from mimi_gui.ui.worker import Failure, WorkerThread
 
 
 class Session(QObject):
@@ -96,8 +97,8 @@ class Session(QObject):
         self.corpus: Listing | None = None
         self._staging: dict[int, str] = {}
         self._staged_folders: list[Path] = []
-        self._wanted: dict[str, int] = {}  # role -> job number; "open", "model", "make", "save"
-        self._progress: dict[int, Progress] = {}
+        self._roles = Roles(codec, files, self)
+        self._roles.activity_changed.connect(self.activity_changed)
         self._newcomer: Entry | None = None  # joined the list, and leaves it again if it cannot be read
         self._opening: int | None = None  # index in recordings of what is being read
         self.document = Document()
@@ -106,8 +107,6 @@ class Session(QObject):
         self._saving: Codes | None = None
         self.ear = Ear()
         for thread in (codec, files):
-            thread.started.connect(self._job_started)
-            thread.progressed.connect(self._job_progressed)
             thread.delivered.connect(self._job_delivered)
             thread.finished.connect(self._job_finished)
             thread.failed.connect(self._job_failed)
@@ -125,13 +124,13 @@ class Session(QObject):
     @property
     def is_making(self) -> bool:
         """Whether an encoding or decoding is wanted and under way."""
-        return "make" in self._wanted
+        return self._roles.is_taken("make")
 
     def open(self, paths: Iterable[str | Path]) -> None:
         """Take whatever was dropped: recordings, token files, checkpoints, folders. Returns at once."""
         chosen = tuple(Path(path) for path in paths)
         if chosen:
-            self.guard(partial(self._submit, "open", self._files, SortPaths(chosen)))
+            self.guard(partial(self._roles.submit, "open", self._files, SortPaths(chosen)))
 
     def show(self, index: int) -> None:
         """Open a line of the recordings list."""
@@ -143,15 +142,13 @@ class Session(QObject):
         entry = self.recordings[index]
         self._opening = index
         if entry.tokens is not None:
-            self._submit("open", self._files, LoadTokens(entry.tokens, entry.audio))
+            self._roles.submit("open", self._files, LoadTokens(entry.tokens, entry.audio))
         else:
-            self._submit("open", self._files, LoadRecording(entry.path))
+            self._roles.submit("open", self._files, LoadRecording(entry.path))
 
     def cancel(self) -> None:
         """Stop whatever is going on; what is there already stays."""
-        for number in self._wanted.values():
-            self._codec.cancel(number)
-            self._files.cancel(number)
+        self._roles.cancel()
 
     # The codec
 
@@ -175,7 +172,7 @@ class Session(QObject):
     def _choose(self, choice: ModelChoice) -> None:
         if choice == self.choice and self.model_state in ("ready", "loading"):
             return
-        self._drop("make")
+        self._roles.drop("make")
         self.choice = choice
         self._settings.update(model_name=choice.name, device=choice.device)
         self._load(download=False)
@@ -192,7 +189,7 @@ class Session(QObject):
         self.model_state = "downloading" if download else "loading"
         self.settled.emit("model")
         self.model_changed.emit()
-        self._submit("model", self._codec, LoadModel(self.choice, download, self.fixes_ssl))
+        self._roles.submit("model", self._codec, LoadModel(self.choice, download, self.fixes_ssl))
 
     def set_num_codebooks(self, num_codebooks: int) -> None:
         """Decode with so many codebooks; nothing is encoded again."""
@@ -230,7 +227,7 @@ class Session(QObject):
     def edit(self, codes: Codes) -> None:
         """Let edited tokens take the place of those that are open, and decode them, what is about to be heard first."""
         document = self.document
-        self._drop("make")
+        self._roles.drop("make")
         document.codes, document.codes_array, document.num_frames = codes, codes.array, codes.num_frames
         document.is_complete = document.is_saved = False
         self.codes_changed.emit()
@@ -253,11 +250,11 @@ class Session(QObject):
                 # Another choice of codebooks: what is about to be heard first.
                 ear = self.ear if document.sound is not None else None
                 job = Decode(self.choice, document.codes, document.title, self.wanted, ear)
-                self._submit("make", self._codec, job)
+                self._roles.submit("make", self._codec, job)
         elif document.recording is not None:
             recording = document.recording
             job = Encode(self.choice, recording.waveform, recording.path, self.num_codebooks)
-            self._submit("make", self._codec, job)
+            self._roles.submit("make", self._codec, job)
 
     # Saving
 
@@ -266,14 +263,14 @@ class Session(QObject):
         if self.document.codes is not None:
             codes = self.document.codes if whole else with_fewer(self.document.codes, self.num_codebooks)
             self._saving = codes
-            self._submit("save", self._files, SaveTokens(path, codes, overwrite))
+            self._roles.submit("save", self._files, SaveTokens(path, codes, overwrite))
 
     def export_audio(self, path: Path, *, overwrite: bool = False) -> None:
         """Write the reconstruction to ``path`` as its suffix says."""
         document = self.document
         if document.sound is not None and document.is_complete:
             self._saving = None
-            self._submit("save", self._files, ExportAudio(path, document.sound, document.info, overwrite))
+            self._roles.submit("save", self._files, ExportAudio(path, document.sound, document.info, overwrite))
 
     def stage(self, kind: str) -> None:
         """Write "tokens" or "audio" where it can be dragged out from; `staged` tells when it is there."""
@@ -287,8 +284,7 @@ class Session(QObject):
 
     def close(self) -> None:
         """End every job and both threads; each says `closed` when it is done."""
-        self.cancel()
-        self._wanted.clear()
+        self._roles.clear()
         for folder in self._staged_folders:
             shutil.rmtree(folder, ignore_errors=True)
         self._codec.close()
@@ -296,45 +292,11 @@ class Session(QObject):
 
     # Jobs
 
-    def _submit(self, role: str, thread: WorkerThread, job: Job) -> None:
-        """Start a job in a role; the one that had the role before is cancelled and its results die."""
-        self._drop(role)
-        self._wanted[role] = thread.submit(job)
-
-    def _drop(self, role: str) -> None:
-        number = self._wanted.pop(role, None)
-        self._codec.cancel(number)
-        self._files.cancel(number)
-        if number is not None and self._progress.pop(number, None) is not None:
-            self._tell_activity()
-
-    def _role(self, number: int) -> str | None:
-        return next((role for role, wanted in self._wanted.items() if wanted == number), None)
-
-    @Slot(object)
-    def _job_started(self, number: int) -> None:
-        if self._role(number) is not None:
-            self._tell_activity()
-
-    @Slot(object, object)
-    def _job_progressed(self, number: int, progress: Progress) -> None:
-        if self._role(number) is not None:
-            self._progress[number] = progress
-            self._tell_activity()
-
-    def _tell_activity(self) -> None:
-        for role in ("make", "model", "open", "save"):
-            progress = self._progress.get(self._wanted.get(role, 0))
-            if progress is not None:
-                self.activity_changed.emit(Activity(progress))
-                return
-        self.activity_changed.emit(None)
-
     @Slot(object, object)
     def _job_delivered(self, number: int, part: object) -> None:
         if isinstance(part, ModelReady):  # true whoever asked for it
             self._take_model(part)
-        elif self._role(number) != "make":
+        elif self._roles.of(number) != "make":
             return
         elif isinstance(part, Growth):
             self._take_growth(part)
@@ -353,7 +315,7 @@ class Session(QObject):
                 self._staged_folders.append(result.parent)
                 self.staged.emit(self._staging.pop(number), result)
             return
-        role = self._end(number)
+        role = self._roles.end(number)
         if role is None:
             return
         if isinstance(result, Sorted):
@@ -379,7 +341,7 @@ class Session(QObject):
     @Slot(object, object)
     def _job_failed(self, number: int, failure: Failure) -> None:
         self._staging.pop(number, None)
-        role = self._end(number)
+        role = self._roles.end(number)
         if role is None:
             return
         if role == "open" and self._newcomer is not None:
@@ -394,18 +356,10 @@ class Session(QObject):
     @Slot(object)
     def _job_cancelled(self, number: int) -> None:
         self._staging.pop(number, None)
-        role = self._end(number)
+        role = self._roles.end(number)
         if role == "model":
             self.model_state = "missing"
             self.model_changed.emit()
-
-    def _end(self, number: int) -> str | None:
-        role = self._role(number)
-        self._progress.pop(number, None)
-        if role is not None:
-            del self._wanted[role]
-            self._tell_activity()
-        return role
 
     # Taking in
 
@@ -434,7 +388,7 @@ class Session(QObject):
 
     def _take_document(self, recording: Recording | None, tokens: Tokens | None) -> None:
         """Something was read: it takes the place of what was open, and the codec turns to it."""
-        self._drop("make")
+        self._roles.drop("make")
         if self._opening is not None:
             self.current, self._opening, self._newcomer = self._opening, None, None
         audio = recording.path if recording is not None else None
