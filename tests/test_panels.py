@@ -148,7 +148,7 @@ def test_a_mix_is_decoded_and_a_take_is_compared_with_it(house: House, clip: Pat
 )
 def test_every_view_of_the_menu_appears_and_goes(house: House, clip: Path, key: str) -> None:
     house.open(clip)
-    action = next(a for a in house.window.actions_by_name.menus["panels"].actions() if a.data() == key)
+    action = next(a for a in house.window.actions_by_name.menus["views"].actions() if a.data() == key)
     action.trigger()
     house.until(lambda: house.window.panels.lanes.is_shown(key))
     house.qtbot.wait(50)
@@ -201,6 +201,24 @@ def test_every_panel_has_its_own_key_a_group_and_a_tip(house: House) -> None:
         assert kind.tip in action.toolTip()
         assert kind.group in texts
         assert (Path(panels_module.__file__).parent / f"{kind.key}_panel.py").is_file()
+
+
+def test_a_short_recording_is_measured_when_the_numbers_are_opened_and_again_for_each_reconstruction(
+    house: House, clip: Path
+) -> None:
+    house.open(clip)
+    comparison = house.window.panels.comparison
+    assert comparison.numbers is None
+    show(house, "numbers")
+    house.until(lambda: comparison.numbers is not None)
+    first = comparison.numbers
+    house.window.session.set_num_codebooks(2)
+    house.until(lambda: comparison.numbers not in (None, first))
+    house.window.panels.docks["numbers"].hide()
+    house.window.session.set_num_codebooks(1)
+    house.until(lambda: house.window.session.document.sounding == 1 and house.window.session.document.is_complete)
+    house.qtbot.wait(200)
+    assert comparison.numbers is None  # nobody looks
 
 
 def test_panels_follow_the_theme(house: House) -> None:

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QMenu, QMenuBar
 
 MENUS = ("File", "Edit", "View", "Playback", "Codec", "Tokens", "Listening", "Help")
 SEPARATOR = "-"
+SUBMENUS = ("recent", "views", "panels")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ SPECS = (
     _line("View"),
     Spec("View", "previous_recording", "Pre&vious Recording", ("Ctrl+PgUp",), "Open the one above in the list", "list"),
     Spec("View", "next_recording", "&Next Recording", ("Ctrl+PgDown",), "Open the one below in the list", "list"),
-    Spec("View", "panels", "Pane&ls", (), "Show or hide the panels"),
+    Spec("View", "views", "&Views over Time", (), "Spectrograms, the difference and the error, on the time axis"),
+    Spec("View", "panels", "Pane&ls", (), "Numbers, mixer, surgery and the other panels"),
     _line("View"),
     Spec("View", "next_control", "Next &Control", ("F6",), "Move the keyboard to the next control"),
     Spec("View", "previous_control", "Previous Con&trol", ("Shift+F6",), "Move the keyboard to the control before"),
@@ -193,7 +195,7 @@ class Actions(QObject):
     """The QActions of the window, by name, with their menus.
 
     Attributes:
-        menus: the submenus "recent" and "panels", for their owners to fill.
+        menus: the :data:`SUBMENUS`, for their owners to fill.
     """
 
     def __init__(self, commands: QObject, menu_bar: QMenuBar) -> None:
@@ -209,7 +211,7 @@ class Actions(QObject):
                     continue
                 if spec.name == SEPARATOR:
                     menu.addSeparator()
-                elif not spec.keys and spec.name in ("recent", "panels"):
+                elif not spec.keys and spec.name in SUBMENUS:
                     self.menus[spec.name] = menu.addMenu(spec.text)
                     self.menus[spec.name].setToolTip(spec.tip)
                 else:

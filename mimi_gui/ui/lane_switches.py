@@ -72,7 +72,6 @@ class LaneSwitches(QObject):
 
     def fill_menu(self, menu: QMenu, window: QWidget) -> None:
         """Add an entry per view; their keys work in ``window``."""
-        menu.addSection("Views on the Wall")
         for action in self.actions.values():
             menu.addAction(action)
             window.addAction(action)

@@ -92,6 +92,7 @@ class MainWindow(QMainWindow):
         self.addActions(self.actions_by_name.all())
         self.actions_by_name.menus["panels"].addAction(self._recordings_dock.toggleViewAction())
         self.panels.fill_menu(self.actions_by_name.menus["panels"])
+        self.panels.switches.fill_menu(self.actions_by_name.menus["views"], self)
         self.watch = DeviceWatch(self)
         self.keeper = OutputKeeper(self.transport, self.watch, settings, self)
         self.sound_pages = SoundPages(

@@ -31,6 +31,7 @@ from mimi_gui.ui.time_axis import format_time
 if TYPE_CHECKING:
     from mimi_gui.ui.panel_context import PanelContext
 
+_AT_ONCE_S = 60.0  # recordings up to this are measured without being asked
 _WAYS = {"higher": "higher is closer", "lower": "lower is closer", "neither": ""}
 
 
@@ -197,11 +198,23 @@ class _Binding(QObject):
         comparison.numbers_changed.connect(self._show)
         comparison.measuring_changed.connect(panel.set_running)
         self._show(comparison.numbers)
+        context.session.finished.connect(self._finished)
+        if comparison.numbers is None and self._is_short:
+            self._measure()  # it was opened to see numbers
 
     @Slot(object)
     def _show(self, numbers: Numbers | None) -> None:
         found = numbers or Numbers(())
         self._panel.set_results(found.whole, found.selection, found.span)
+
+    @property
+    def _is_short(self) -> bool:
+        return self._context.session.document.duration_s <= _AT_ONCE_S
+
+    @Slot()
+    def _finished(self) -> None:
+        if self._is_short and self._panel.isVisible():
+            self._measure()
 
     @Slot()
     def _measure(self) -> None:

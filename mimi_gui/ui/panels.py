@@ -64,12 +64,12 @@ KINDS = (
     Kind("numbers", "Numbers", "Ctrl+1", _RIGHT, "Compare", "Metrics of the reconstruction", ("analysis.metrics",)),
     Kind("moments", "Worst Moments", "Ctrl+2", _RIGHT, "Compare", "Where it hurts", ("analysis.error_strip",)),
     Kind("ladder", "K-Ladder", "Ctrl+3", _RIGHT, "Compare", "What each codebook buys", ("analysis.ladder",)),
-    Kind("mixer", "Mixer", "Ctrl+4", _BOTTOM, "Tokens", "Mute and solo codebooks"),
-    Kind("takes", "Takes", "Ctrl+Alt+T", _RIGHT, "Compare", "States of the codebooks that were kept, for A and for B"),
-    Kind("tokens", "Tokens", "Ctrl+6", _RIGHT, "Tokens", "One code: its share, neighbours and every occurrence"),
-    Kind("diff", "Compare Tokens", "Ctrl+8", _RIGHT, "Tokens", "Two token files or takes, cell by cell"),
-    Kind("surgery", "Surgery", "Ctrl+9", _RIGHT, "Tokens", "Swap, shift, drop, shuffle, replace tokens; undo; save"),
-    Kind("probe", "Stability Probe", "Ctrl+7", _RIGHT, "Tokens", "Do the tokens stay when the recording is shifted?",
+    Kind("mixer", "Mixer", "Ctrl+4", _BOTTOM, "Codebooks", "Mute and solo codebooks"),
+    Kind("takes", "Takes", "Ctrl+T", _RIGHT, "Compare", "States of the codebooks that were kept, for A and for B"),
+    Kind("tokens", "Tokens", "Ctrl+6", _RIGHT, "Codebooks", "One code: its share, neighbours and every occurrence"),
+    Kind("diff", "Compare Tokens", "Ctrl+8", _RIGHT, "Codebooks", "Two token files or takes, cell by cell"),
+    Kind("surgery", "Surgery", "Ctrl+9", _RIGHT, "Codebooks", "Swap, shift, drop, shuffle, replace tokens; undo; save"),
+    Kind("probe", "Stability Probe", "Ctrl+7", _RIGHT, "Codebooks", "Do the tokens stay when the recording is shifted?",
          ("analysis.probe",)),
     Kind("spectrogram", "Spectrogram Settings", "Ctrl+5", _RIGHT, "Compare", "Window, scale, colours of the"
          " spectrograms", ("analysis.spectrogram",)),
@@ -172,9 +172,10 @@ class Panels(QObject):
         self.show("tokens")
 
     def fill_menu(self, menu: QMenu) -> None:
-        """Add an entry per dock, in groups, and per optional view, with keys and tooltips."""
+        """Add an entry per dock, in groups, with keys and tooltips."""
         for group in dict.fromkeys(kind.group for kind in self.kinds.values()):
-            menu.addSection(group)
+            heading = menu.addAction(group)  # a section's words are not drawn where a stylesheet draws its line
+            heading.setEnabled(False)
             for kind in self.kinds.values():
                 if kind.group != group:
                     continue
@@ -186,7 +187,6 @@ class Panels(QObject):
                 action.triggered.connect(self.docks[kind.key].raise_)  # from behind its neighbours' tabs
                 self._window.addAction(action)
                 menu.addAction(action)
-        self.switches.fill_menu(menu, self._window)
 
     @Slot(bool)
     def _visibility_changed(self, visible: bool) -> None:
