@@ -114,6 +114,7 @@ class WatchedStream:
     failure = ""
     num_callbacks = 0
     _seen = (-1, 0.0)  # number of callbacks, when it last grew
+    _looked = 0.0
 
     def trouble(self) -> str | None:
         """Return why the stream does not run any more, None while it does."""
@@ -125,7 +126,9 @@ class WatchedStream:
             return "the device stopped"
         count, since = self._seen
         now, calls = time.monotonic(), self.num_callbacks
-        if calls != count:
+        was_away = now - self._looked > STALLED_S / 2  # this process was stopped, and the stream with it
+        self._looked = now
+        if calls != count or was_away:
             self._seen = (calls, now)
         elif now - since > STALLED_S:
             return "the device went quiet: it neither takes nor gives sound"

@@ -41,6 +41,16 @@ SETTLING_S = 15  # sound that lay unused is trimmed in steps
 MOST_DRIFT_S = 0.020  # of the latency, from then on: from the first fifth to the last
 MOST_GROWTH_MIB = 32.0  # an hour, after the first minute
 MOST_ERROR_S = 0.010  # between what the screen tells and what was measured
+STOPS = """
+import time
+last = time.monotonic()
+while True:
+    time.sleep(0.5)
+    now = time.monotonic()
+    if now - last > 3:
+        print(last, now, flush=True)
+    last = now
+"""
 MINUTES = {"play": 30.0, "live": 60.0, "latency": 1.0}
 
 
@@ -82,6 +92,20 @@ def keep_encoding(model: str, stop: threading.Event, done: list[int]) -> None:
         done[0] += stream.push(block).shape[1]
 
 
+class Stops:
+    """Notices when the machine stops every program of ours for a while (others measure, a container is frozen): a child
+    that does nothing else is stopped with them."""
+
+    def __init__(self) -> None:
+        self._child = subprocess.Popen([sys.executable, "-c", STOPS], stdout=subprocess.PIPE, text=True)
+
+    def end(self) -> list[tuple[float, float]]:
+        """From when to when, on the monotonic clock."""
+        self._child.terminate()
+        lines = self._child.communicate()[0].splitlines()
+        return [(begun, ended) for begun, ended in (map(float, line.split()) for line in lines)]
+
+
 def memory_mib() -> float:
     """What this process alone holds and cannot be given back: not files, not what is shared."""
     status = Path("/proc/self/status").read_text()
@@ -119,6 +143,10 @@ def play(card: SoundCard, model: str, seconds: float) -> Verdict:
     stop, frames = threading.Event(), [0]
     encoder = threading.Thread(target=keep_encoding, args=(model, stop, frames), daemon=True)
     encoder.start()
+    while not frames[0]:
+        assert encoder.is_alive(), "the codec did not start"
+        time.sleep(0.1)
+    before, stops = frames[0], Stops()
     with card.recording() as recording:
         player.play()
         for second in range(round(seconds)):
@@ -129,19 +157,20 @@ def play(card: SoundCard, model: str, seconds: float) -> Verdict:
     heard = recording.samples[:, 0]
     heard = heard[np.nonzero(heard)[0][0] :]
     heard = heard[: np.nonzero(heard)[0][-1] - RATE // 2]
-    broken = gaps(heard, x)
+    broken, stopped = gaps(heard, x), stops.end()
     assert isinstance(player._sound, SoundProcess)
     print(
         f"{len(heard) / RATE:.0f} s heard, interrupted {len(broken)} times"
         f"{' (at ' + ', '.join(f'{at:.1f}' for at in broken[:10]) + ' s)' if broken else ''},"
         f" {player.underruns} underruns counted, longest gap between callbacks"
         f" {1000 * player._sound.longest_gap_s:.0f} ms, latency {1000 * player.latency_s:.0f} ms,"
-        f" {frames[0] * 0.08:.0f} s of audio encoded meanwhile"
+        f" {(frames[0] - before) * 0.08:.0f} s of audio encoded meanwhile; stopped from outside {len(stopped)} times"
     )
     verdict = Verdict()
     verdict.check(f"{len(heard) / RATE:.0f} of {seconds:.0f} s heard", len(heard) / RATE > seconds - 5)
-    verdict.check(f"interrupted {len(broken)} times (0)", not broken)
-    verdict.check(f"{player.underruns} underruns (0)", player.underruns == 0)
+    excused = f", stopped from outside {len(stopped)} times" if stopped else ""
+    verdict.check(f"interrupted {len(broken)} times (0{excused})", len(broken) <= len(stopped))
+    verdict.check(f"{player.underruns} underruns (0{excused})", player.underruns <= len(stopped))
     player.close()
     return verdict
 
@@ -152,11 +181,23 @@ class Observer:
     def __init__(self) -> None:
         self.figures: list[LiveFigures] = []
         self.memory: list[float] = []
+        self._skipped: list[tuple[float, int]] = []  # when, how many by then
+        self._stops = Stops()
 
     def look(self, figures: LiveFigures) -> None:
         if figures.latency_s is not None:
             self.figures.append(figures)
         self.memory.append(memory_mib())
+        self._skipped.append((time.monotonic(), figures.num_skipped))
+
+    def stops(self) -> tuple[float, int]:
+        """Seconds for which the machine had stopped all of this, and frames skipped for it; call it at the end."""
+        stopped_s, frames = 0.0, 0
+        for begun, ended in self._stops.end():
+            before = max((n for at, n in self._skipped if at < begun), default=0)
+            after = min((n for at, n in self._skipped if at > ended + 3), default=self._skipped[-1][1])
+            stopped_s, frames = stopped_s + ended - begun, frames + after - before
+        return stopped_s, frames
 
     def latency_s(self, part: slice) -> float:
         return statistics.median(f.latency_s for f in self.figures[part] if f.latency_s is not None)
@@ -191,9 +232,13 @@ def live(card: SoundCard, model: str, seconds: float) -> Verdict:
         f" memory {settled:.0f} -> {seen.memory[-1]:.0f} MiB; {problem or 'no error'}"
     )
     verdict = Verdict()
+    stopped_s, not_ours = seen.stops()
+    if not_ours:
+        print(f"stopped from outside for {stopped_s:.0f} s, {not_ours} frames: not counted below")
+    frames, skipped = figures.num_frames - not_ours, figures.num_skipped - not_ours
     verdict.check(
-        f"{100 * figures.skipped_share:.3f} % of {figures.num_frames} frames dropped ({100 * MOST_SKIPPED} %)",
-        figures.skipped_share <= MOST_SKIPPED,
+        f"{100 * skipped / frames:.3f} % of {frames} frames dropped ({100 * MOST_SKIPPED} %)",
+        skipped / frames <= MOST_SKIPPED,
     )
     due = seconds / figures.frame_s
     verdict.check(f"{figures.num_frames} of {due:.0f} frames came", abs(figures.num_frames - due) < 0.01 * due + 40)
