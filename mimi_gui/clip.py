@@ -21,7 +21,7 @@ from collections.abc import Callable
 import numpy as np
 import soxr
 
-from mimi_gui.kept_sound import cache_folders
+from mimi_gui.kept_sound import PAGES, cache_folders
 
 LARGE_BYTES = 128 << 20  # a clip of 12 minutes at 48 kHz
 _HEADER_BYTES = 64  # int64 [8], the samples start on a cache line of their own
@@ -74,6 +74,7 @@ class SharedMemory:
             os.truncate(fd, num_bytes)
             self.map = mmap.mmap(fd, num_bytes)
             self.is_file = True
+            PAGES.watch(self.map)
             return True
         return False
 

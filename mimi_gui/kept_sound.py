@@ -1,11 +1,18 @@
-"""KeptSound: an hour of sound that grows at its end and lies on disk, so that a long session costs no memory."""
+"""KeptSound: an hour of sound that grows at its end and lies on disk, so that a long session costs no memory.
+
+Whatever is read or written of such files counts as this process's memory until the system takes it back, which it
+does only when others need it. A thread hands it back before: see :class:`PageKeeper`.
+"""
 
 from __future__ import annotations
 
 import logging
 import mmap
+import re
 import shutil
 import tempfile
+import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +20,57 @@ import numpy as np
 log = logging.getLogger(__name__)
 
 LARGE_SAMPLES = 1 << 24  # 64 MB: 12 minutes at 24 kHz
+MOST_RESIDENT_BYTES = 512 << 20  # of files, before their pages are handed back
+_LOOK_EVERY_S = 0.1
+
+
+class PageKeeper:
+    """Hands the pages of mapped files back once there are many, whoever read or wrote them. Linux only.
+
+    Its thread lives while the files that it knows could be too many. Handing back costs the next reader of a page
+    a fraction of a microsecond; the content stays.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, mapped: mmap.mmap) -> None:
+        """Know one more file, until it is closed or forgotten."""
+        if not hasattr(mmap, "MADV_DONTNEED") or not Path("/proc/self/status").exists():
+            return
+        with self._lock:
+            self._maps.add(mapped)
+            if self._thread is None and self._num_bytes() > MOST_RESIDENT_BYTES:
+                self._thread = threading.Thread(target=self._run, name="page-keeper", daemon=True)
+                self._thread.start()
+
+    def look(self) -> None:
+        """Hand everything back if too much of files is in memory."""
+        text = Path("/proc/self/status").read_text()
+        found = re.search(r"RssFile:\s+(\d+) kB", text)
+        if found is None or int(found[1]) * 1024 <= MOST_RESIDENT_BYTES:
+            return
+        with self._lock:
+            maps = list(self._maps)
+        for mapped in maps:
+            _hand_back(mapped)
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(_LOOK_EVERY_S):
+            self.look()
+            with self._lock:
+                if self._num_bytes() <= MOST_RESIDENT_BYTES:
+                    self._thread = None
+                    return
+
+    def _num_bytes(self) -> int:
+        return sum(0 if mapped.closed else len(mapped) for mapped in self._maps)
+
+
+PAGES = PageKeeper()
 
 
 class KeptSound:
@@ -61,7 +119,14 @@ def let_go(*arrays: np.ndarray) -> None:
         while isinstance(base, np.ndarray):
             base = base.base
         if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            base.madvise(mmap.MADV_DONTNEED)
+            _hand_back(base)
+
+
+def _hand_back(mapped: mmap.mmap) -> None:
+    try:
+        mapped.madvise(mmap.MADV_DONTNEED)
+    except ValueError:
+        log.debug("closed meanwhile")
 
 
 def cache_folders() -> list[Path]:
@@ -80,7 +145,10 @@ def _mapped(num_samples: int) -> np.ndarray:
                 log.warning("no room for %d samples in %s", num_samples, folder)
                 continue
             with tempfile.TemporaryFile(dir=folder, prefix="live-") as file:  # the map outlives the handle
-                return np.memmap(file, np.float32, "w+", shape=(num_samples,))
+                array = np.memmap(file, np.float32, "w+", shape=(num_samples,))
+                if isinstance(array.base, mmap.mmap):
+                    PAGES.watch(array.base)
+                return array
         except OSError as error:
             log.warning("no room for a live session in %s: %s", folder, error)
     return np.zeros(num_samples, np.float32)

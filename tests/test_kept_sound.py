@@ -60,3 +60,48 @@ def test_what_was_let_go_is_still_there(monkeypatch: pytest.MonkeyPatch) -> None
     np.testing.assert_array_equal(part, np.arange(1000, 290_000))
     array[:] = 7.0  # and can be written again
     assert part.sum() == 7.0 * len(part)
+
+
+def resident_mb() -> float:
+    text = Path("/proc/self/status").read_text()
+    return int(text.split("RssFile:")[1].split()[0]) / 1024
+
+
+@pytest.mark.skipif(not hasattr(kept_sound.mmap, "MADV_DONTNEED"), reason="needs Linux")
+def test_pages_of_files_are_handed_back_whoever_touched_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_sound, "LARGE_SAMPLES", 1000)
+    keeper = kept_sound.PageKeeper()
+    monkeypatch.setattr(kept_sound, "PAGES", keeper)
+    monkeypatch.setattr(kept_sound, "_LOOK_EVERY_S", 3600.0)  # this test looks by itself
+    array = kept_sound.large_zeros(20_000_000)  # 80 MB
+    before = resident_mb()
+    array[:] = np.arange(20_000_000)
+    assert resident_mb() > before + 70
+    keeper.look()  # below the limit: nothing happens
+    assert resident_mb() > before + 70
+    monkeypatch.setattr(kept_sound, "MOST_RESIDENT_BYTES", int(before * 2**20) + (30 << 20))
+    keeper.look()
+    assert resident_mb() < before + 10
+    np.testing.assert_array_equal(array[::1000], np.arange(0, 20_000_000, 1000))
+
+
+@pytest.mark.skipif(not hasattr(kept_sound.mmap, "MADV_DONTNEED"), reason="needs Linux")
+def test_the_thread_lives_as_long_as_there_is_much_to_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_sound, "LARGE_SAMPLES", 1000)
+    monkeypatch.setattr(kept_sound, "MOST_RESIDENT_BYTES", 3_000_000)
+    monkeypatch.setattr(kept_sound, "_LOOK_EVERY_S", 0.001)
+    keeper = kept_sound.PageKeeper()
+    monkeypatch.setattr(kept_sound, "PAGES", keeper)
+    arrays = [kept_sound.large_zeros(500_000)]
+    assert keeper._thread is None  # 2 MB cannot be too many
+    arrays.append(kept_sound.large_zeros(500_000))
+    thread = keeper._thread
+    assert thread is not None
+    assert thread.daemon
+    for round_ in range(50):  # it works while it is written and read
+        arrays[round_ % 2][:] = round_
+        assert (arrays[round_ % 2] == round_).all()
+    arrays.clear()
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+    assert keeper._thread is None
