@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mimi_gui.codes import CodecInfo
 from mimi_gui.graphs import GraphCache
@@ -20,6 +21,7 @@ from mimi_gui.kernels import LOG2_E, Convolution, ResidualBlock, TransposedConvo
 from mimi_gui.latents import ResidualQuantizer, Transformer
 
 _BLOCK_FRAMES = 25  # on the CPU, of the fast end: 2 s of 24 kHz activations are 50 MB; the speed is that of 6 s
+_SIZES = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, _BLOCK_FRAMES)  # frames; beyond, multiples of 5 and of 10
 _SMALL_WEIGHTS = 2**19  # numbers; an operator with more is run for the whole chunk, its weights come from far away
 
 
@@ -75,7 +77,13 @@ class Engine:
 
         with arithmetic(self.device, self.precision):
             if self._graphs is None:
-                return step(samples, state)
+                num_frames = samples.shape[1] // self.info.frame_size
+                size = self._size(num_frames)
+                if size == num_frames:
+                    return step(samples, state)
+                filled = F.pad(samples, (0, (size - num_frames) * self.info.frame_size))
+                codes, state = encoder.run(filled, state, num_codebooks, num_frames)
+                return codes[:, :, :num_frames], state
             return self._graphs.run(("encode", num_codebooks), step, samples, state)
 
     def decode(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
@@ -96,8 +104,23 @@ class Engine:
 
         with arithmetic(self.device, self.precision):
             if self._graphs is None:
-                return step(codes, state)
+                num_frames = codes.shape[2]
+                size = self._size(num_frames)
+                if size == num_frames:
+                    return step(codes, state)
+                samples, state = decoder.run(F.pad(codes, (0, size - num_frames)), state, codebooks, num_frames)
+                return samples[:, : num_frames * self.info.frame_size], state
             return self._graphs.run(("decode", *codebooks), step, codes, state)
+
+    def _size(self, num_frames: int) -> int:
+        """Frames to compute where ``num_frames`` are wanted. On the CPU a few sizes serve for all: every new one makes
+        oneDNN order the weights anew, which takes longer than the frames that are added."""
+        if self.device.type != "cpu":
+            return num_frames
+        if num_frames <= _SIZES[-1]:
+            return next(size for size in _SIZES if size >= num_frames)
+        step = 5 if num_frames <= 2 * _BLOCK_FRAMES else 10
+        return -(-num_frames // step) * step
 
     def work(self) -> tuple[float, float]:
         """Multiplications and additions of the products, in GFLOP per second of audio: (encoding, decoding)."""
@@ -217,13 +240,18 @@ class _Encoder:
     def after(self) -> list:
         return [] if self._downsample is None else [self._downsample]
 
-    def run(self, samples: Tensor, state: Any, num_codebooks: int) -> tuple[Tensor, Any]:
+    def run(
+        self, samples: Tensor, state: Any, num_codebooks: int, valid_frames: int | None = None
+    ) -> tuple[Tensor, Any]:
         fast, slow, transformer, down = state or (None, None, None, None)
-        x, fast = _run_in_blocks(self._fast, samples[..., None], fast, self._frame_size)
-        x, slow = _run(self._slow, x, slow)
-        x, transformer = self.transformer.run(x.float(), transformer)
+        num_frames = samples.shape[1] // self._frame_size
+        valid = num_frames if valid_frames is None else valid_frames
+        x, fast = _run_in_blocks(self._fast, samples[..., None], fast, self._frame_size, valid * self._frame_size)
+        x, slow = _run(self._slow, x, slow, x.shape[1] // num_frames * valid)
+        steps = x.shape[1] // num_frames * valid
+        x, transformer = self.transformer.run(x.float(), transformer, steps)
         if self._downsample is not None:
-            x, down = self._downsample.run(x, down)
+            x, down = self._downsample.run(x, down, steps)
         codes = self._quantizer.encode(x, num_codebooks)
         return codes.transpose(0, 1), (fast, slow, transformer, down)
 
@@ -252,14 +280,20 @@ class _Decoder:
     def before(self) -> list:
         return [] if self._upsample is None else [self._upsample]
 
-    def run(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
+    def run(
+        self, codes: Tensor, state: Any, codebooks: Sequence[int], valid_frames: int | None = None
+    ) -> tuple[Tensor, Any]:
         up, transformer, slow, fast = state or (None, None, None, None)
+        num_frames = codes.shape[2]
+        valid = num_frames if valid_frames is None else valid_frames
         x = self._quantizer.decode(codes.transpose(0, 1), codebooks)
         if self._upsample is not None:
-            x, up = self._upsample.run(x, up)
-        x, transformer = self.transformer.run(x, transformer)
-        x, slow = _run(self._slow, x, slow)
-        x, fast = _run_in_blocks(self._fast, x, fast, x.shape[1] // codes.shape[2])
+            x, up = self._upsample.run(x, up, valid)
+        steps = x.shape[1] // num_frames * valid
+        x, transformer = self.transformer.run(x, transformer, steps)
+        x, slow = _run(self._slow, x, slow, steps)
+        frame_rows = x.shape[1] // num_frames
+        x, fast = _run_in_blocks(self._fast, x, fast, frame_rows, frame_rows * valid)
         return x[..., 0], (up, transformer, slow, fast)
 
 
@@ -299,23 +333,29 @@ def model_parts(model: Any) -> dict[str, Any]:
     return {name: getattr(model, name) for name in names}
 
 
-def _run(operators: list, x: Tensor, states: tuple | None) -> tuple[Tensor, tuple]:
+def _run(operators: list, x: Tensor, states: tuple | None, valid: int) -> tuple[Tensor, tuple]:
+    """One operator after the other; the first ``valid`` rows of ``x`` count."""
     after = []
     for i, operator in enumerate(operators):
-        x, state = operator.run(x, None if states is None else states[i])
+        num_rows = x.shape[1]
+        x, state = operator.run(x, None if states is None else states[i], valid)
+        valid = valid * x.shape[1] // num_rows
         after.append(state)
     return x, tuple(after)
 
 
-def _run_in_blocks(operators: list, x: Tensor, states: tuple | None, frame_rows: int) -> tuple[Tensor, tuple]:
+def _run_in_blocks(
+    operators: list, x: Tensor, states: tuple | None, frame_rows: int, valid: int
+) -> tuple[Tensor, tuple]:
     """``_run`` of a few frames at a time on the CPU, where memory counts; the same numbers in the same order."""
     rows = max(1, _BLOCK_FRAMES // x.shape[0]) * frame_rows
     if x.device.type != "cpu" or x.shape[1] <= rows:
-        return _run(operators, x, states)
+        return _run(operators, x, states, valid)
     parts = []
     for block in x.split(rows, dim=1):
-        y, states = _run(operators, block, states)
+        y, states = _run(operators, block, states, min(max(valid, 0), block.shape[1]))
         parts.append(y)
+        valid -= block.shape[1]
     assert states is not None
     return torch.cat(parts, 1), states
 

@@ -4,7 +4,8 @@ Every operator here holds weights prepared once from a MimiModel and is never wr
 of streams, in any number of threads, share one. Activations are time-major, ``[B, T, C]``: the context that a causal
 convolution needs is then a few rows in front, and a transposed convolution is a plain product whose rows already lie
 in the order of time. State is a value: ``run(x, state)`` returns the new one and leaves the old one whole, so that an
-error, a cancel or a second try on a smaller chunk starts from where it stood.
+error, a cancel or a second try on a smaller chunk starts from where it stood. Where only the first ``valid`` rows of
+``x`` count, the new state is the one after these; what comes out for the rows behind them is of no use.
 """
 
 from __future__ import annotations
@@ -217,9 +218,9 @@ class Convolution:
         self.taps = Linear(weight[0].T) if len(weight) == 1 and stride == 1 and groups == 1 else None
         self.kernel = weight.shape[-1]
 
-    def run(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """``[B, T, C_in]`` -> ``[B, T / stride, C_out]``; T is a multiple of stride."""
-        padded, state = with_context(x, state, self.context, elu=self.elu, replicate=self.replicate)
+    def run(self, x: Tensor, state: Tensor | None, valid: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """``[B, T, C_in]`` -> ``[B, T / stride, C_out]``; T is a multiple of stride. ``valid``: see the module."""
+        padded, state = with_context(x, state, self.context, elu=self.elu, replicate=self.replicate, valid=valid)
         if self.packed is not None:
             return self.packed.run(padded.to(self.dtype)), state
         padded = padded.float()
@@ -234,12 +235,14 @@ class Convolution:
         y = F.conv1d(padded.transpose(1, 2), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
         return y.transpose(1, 2).to(self.dtype), state
 
-    def add_to(self, total: Tensor, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def add_to(
+        self, total: Tensor, x: Tensor, state: Tensor | None, valid: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """``run`` and add to ``total``, which may be written to."""
         if self.packed is None or not total.is_contiguous() or not x.dtype == total.dtype == self.dtype:
-            y, state = self.run(x, state)
+            y, state = self.run(x, state, valid)
             return total + y, state
-        padded, state = with_context(x, state, self.context, elu=self.elu, replicate=self.replicate)
+        padded, state = with_context(x, state, self.context, elu=self.elu, replicate=self.replicate, valid=valid)
         return self.packed.add_to(total, padded), state
 
 
@@ -278,12 +281,12 @@ class TransposedConvolution:
             torch.stack((before, now), dim=2), None if bias is None else bias.repeat(stride), elu=elu, dtype=dtype
         )
 
-    def run(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def run(self, x: Tensor, state: Tensor | None, valid: int | None = None) -> tuple[Tensor, Tensor | None]:
         """``[B, T, C_in]`` -> ``[B, T * stride, C_out]``."""
         if self.taps is None:
-            y, state = self.convolution.run(x, state)
+            y, state = self.convolution.run(x, state, valid)
         else:
-            padded, state = with_context(x, state, 1, elu=self.elu)
+            padded, state = with_context(x, state, 1, elu=self.elu, valid=valid)
             now, before = self.taps.split(self.stride)
             y = padded[:, 1:, None] * now + padded[:, :-1, None] * before
             y = y if self.bias is None else y + self.bias
@@ -291,13 +294,21 @@ class TransposedConvolution:
 
 
 def with_context(
-    x: Tensor, state: Tensor | None, context: int, *, elu: float = 0.0, replicate: bool = False
+    x: Tensor,
+    state: Tensor | None,
+    context: int,
+    *,
+    elu: float = 0.0,
+    replicate: bool = False,
+    valid: int | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Put the ``context`` rows that came before in front of ``x`` and take the ones that the next call needs.
 
-    The ELU writes straight into the padded buffer: no separate padding, no concatenation.
+    The ELU writes straight into the padded buffer: no separate padding, no concatenation. ``valid``: so many of the
+    rows count, those behind them only fill up; None: all.
     """
     num_rows = x.shape[1]
+    kept = num_rows if valid is None else valid
     if context == 0 and not elu:
         return x, None
     padded = x.new_empty((x.shape[0], context + num_rows, x.shape[2]))
@@ -314,7 +325,7 @@ def with_context(
         padded[:, :context] = body[:, :1]
     else:
         padded[:, :context] = 0
-    return padded, padded[:, num_rows:].clone()  # a clone: a view would keep the whole chunk alive
+    return padded, padded[:, kept : kept + context].clone()  # a clone: a view would keep the whole chunk alive
 
 
 def elu_into(x: Tensor, out: Tensor, scale: float = 1.0) -> None:
@@ -357,11 +368,11 @@ class ResidualBlock:
         self.first, self.second, self.shortcut = first, second, shortcut
         self.num_weights = first.num_weights + second.num_weights
 
-    def run(self, x: Tensor, state: tuple | None) -> tuple[Tensor, tuple]:
+    def run(self, x: Tensor, state: tuple | None, valid: int | None = None) -> tuple[Tensor, tuple]:
         """``[B, T, C]`` -> ``[B, T, C]``; ``x`` may be written to."""
         a, b, c = state or (None, None, None)
-        y, a = self.first.run(x, a)
+        y, a = self.first.run(x, a, valid)
         if self.shortcut is not None:
-            x, c = self.shortcut.run(x, c)
-        x, b = self.second.add_to(x, y, b)
+            x, c = self.shortcut.run(x, c, valid)
+        x, b = self.second.add_to(x, y, b, valid)
         return x, (a, b, c)

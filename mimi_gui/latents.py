@@ -69,8 +69,8 @@ class Transformer:
         self.num_weights = sum(linear.num_weights for linear in linears) + attention
         self._last_blocks: dict[tuple[int, int], list[tuple]] = {}
 
-    def run(self, x: Tensor, state: tuple | None) -> tuple[Tensor, tuple]:
-        """``[B, T, C]`` -> ``[B, T, C]``, any T."""
+    def run(self, x: Tensor, state: tuple | None, valid: int | None = None) -> tuple[Tensor, tuple]:
+        """``[B, T, C]`` -> ``[B, T, C]``, any T; ``valid`` as in ``kernels``."""
         position, past_keys, past_values = state or (0, None, None)
         steps = (torch.arange(x.shape[1], device=x.device) + position).float()  # a CUDA graph has it as a tensor
         angles = steps[:, None] * self.inverse_frequencies  # as MimiRotaryEmbedding computes them, to the last bit
@@ -81,10 +81,10 @@ class Transformer:
         keys, values = [], []
         for i, layer in enumerate(self.layers):
             past = None if past_keys is None or past_values is None else (past_keys[i], past_values[i])
-            x, key, value = self._layer(layer, x, cos, sin, past, blocks)
+            x, key, value = self._layer(layer, x, cos, sin, past, blocks, valid)
             keys.append(key)
             values.append(value)
-        return x, (position + x.shape[1], tuple(keys), tuple(values))
+        return x, (position + (x.shape[1] if valid is None else valid), tuple(keys), tuple(values))
 
     def _remembered_blocks(self, num_steps: int, num_past: int, device: torch.device) -> list[tuple]:
         """``_blocks``; on the CPU those of the last sizes, which a stream asks for again and again."""
@@ -117,7 +117,14 @@ class Transformer:
         return blocks
 
     def _layer(
-        self, layer: TransformerLayer, x: Tensor, cos: Tensor, sin: Tensor, past: tuple | None, blocks: list
+        self,
+        layer: TransformerLayer,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        past: tuple | None,
+        blocks: list,
+        valid: int | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         num_batch, num_steps, _ = x.shape
         qkv = layer.qkv.run(F.layer_norm(x, *layer.norm1))
@@ -133,8 +140,9 @@ class Transformer:
         joined = heads[0] if len(heads) == 1 else torch.cat(heads, 2)
         joined = joined.transpose(1, 2).reshape(num_batch, num_steps, -1)
         x = layer.feed_forward(layer.out.add_to(x, joined))
-        keep = max(0, key.shape[2] - (self.window - 1))
-        return x, key[:, :, keep:].clone(), value[:, :, keep:].clone()
+        end = key.shape[2] - (0 if valid is None else num_steps - valid)
+        kept = slice(max(0, end - (self.window - 1)), end)
+        return x, key[:, :, kept].clone(), value[:, :, kept].clone()
 
     def _by_hand(self, device: torch.device) -> bool:
         return device.type == "cpu" and self.num_heads == self.num_kv_heads

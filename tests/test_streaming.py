@@ -41,7 +41,7 @@ def pieces(length: int, sizes: list[int], seed: int) -> list[slice]:
     return cuts
 
 
-@pytest.mark.parametrize("sizes", [[1, 960, 1919, 1920, 1921, 5000], [24_000, 0, 77_777], [1920], [480]])
+@pytest.mark.parametrize("sizes", [[1, 960, 1919, 1920, 1921, 5000], [24_000, 0, 77_777], [1920], [480], [7 * 1920, 9 * 1920, 33 * 1920]])
 def test_pushes_of_any_size_give_the_whole_file(
     tiny_codec: MimiCodec, hf: MimiModel, recording: np.ndarray, sizes: list[int]
 ) -> None:
@@ -69,10 +69,22 @@ def test_a_frame_comes_out_as_soon_as_it_is_whole(tiny_codec: MimiCodec) -> None
 def test_decoder_pieces_give_the_whole_file(tiny_codec: MimiCodec, hf: MimiModel) -> None:
     codes = np.random.default_rng(1).integers(0, 2048, (32, 160)).astype(np.int16)
     stream = tiny_codec.stream_decoder()
-    parts = [stream.push(codes[:, cut]) for cut in pieces(160, [0, 1, 2, 7, 30], seed=4)]
+    parts = [stream.push(codes[:, cut]) for cut in pieces(160, [0, 1, 2, 7, 26, 30], seed=4)]
     assert stream.num_frames == 160
     assert stream.num_samples == 160 * FRAME
     assert_same_sound(np.concatenate(parts), hf_decode(hf, codes))
+
+
+def test_a_few_sizes_of_computation_serve_for_all_lengths(tiny_checkpoint: Path) -> None:
+    """Each new one would have the weights ordered anew: dearer than a few frames that are thrown away."""
+    codec = MimiCodec.from_pretrained(str(tiny_checkpoint), device="cpu")
+    for num_frames in range(1, 101):
+        codes = codec.encode(np.zeros(num_frames * FRAME, np.float32), chunk_frames=100)
+        assert codes.num_frames == num_frames
+        assert len(codec.decode(codes, chunk_frames=100)) == num_frames * FRAME
+    engine: Any = codec._open()
+    for operator in (engine._encoding()._downsample, engine._decoding().operators[0]):
+        assert len(operator.packed._by_size) <= 25
 
 
 def test_two_streams_share_a_model_and_nothing_else(tiny_codec: MimiCodec, recording: np.ndarray) -> None:
