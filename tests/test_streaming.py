@@ -41,7 +41,9 @@ def pieces(length: int, sizes: list[int], seed: int) -> list[slice]:
     return cuts
 
 
-@pytest.mark.parametrize("sizes", [[1, 960, 1919, 1920, 1921, 5000], [24_000, 0, 77_777], [1920], [480], [7 * 1920, 9 * 1920, 33 * 1920]])
+@pytest.mark.parametrize(
+    "sizes", [[1, 960, 1919, 1920, 1921, 5000], [24_000, 0, 77_777], [1920], [480], [7 * 1920, 9 * 1920, 33 * 1920]]
+)
 def test_pushes_of_any_size_give_the_whole_file(
     tiny_codec: MimiCodec, hf: MimiModel, recording: np.ndarray, sizes: list[int]
 ) -> None:
