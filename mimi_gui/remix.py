@@ -17,14 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 
 CONTEXT_FRAMES = 3  # before a preview: 36 dB between it and the exact sound (mimi-tiny, speech); 0 frames: 14 dB
-_FIRST_FRAMES = 3  # of a preview: as long as the device's buffer and the next preview need
-_NEXT_FRAMES = 6
+_FIRST_FRAMES = 2  # of a preview: as long as the device's buffer and the next preview need
+_NEXT_FRAMES = 3  # a change of the mix waits for the step that runs, so steps are short
 _AHEAD_S = 0.08  # what is heard until the first preview can be there
 _LEAD_S = 10.0  # so far ahead of the ear nothing may be missing
 _LONGEST_LOOP_S = 20.0  # a longer loop is no loop to listen to, but a part to play
-_PLAYING_FRAMES = 5  # of an exact step while it plays: the next change of the mix waits for at most one
+_PLAYING_FRAMES = 3  # of an exact step while it plays: the next change of the mix waits for at most one
 _CALM_GOAL_S = 0.35  # a longer step makes Cancel sluggish
-_MOST_FRAMES = 100
+_CALM_FRAMES, _MOST_FRAMES = 20, 100
+# What is pushed while somebody listens, most often first. Each size costs a codec some work when it first comes.
+URGENT_FRAMES = (CONTEXT_FRAMES + _FIRST_FRAMES, _NEXT_FRAMES, _FIRST_FRAMES, 1)
 
 
 class Ear:
@@ -73,7 +75,7 @@ class Remix:
         self._exact = open_stream()
         self._preview: object | None = None
         self._next = -1  # the frame that `_preview` would give next
-        self._chunk = 4 * _PLAYING_FRAMES
+        self._chunk = _CALM_FRAMES
         self.num_exact = 0
 
     def blocks(self) -> Iterator[Block]:

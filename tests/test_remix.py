@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from mimi_gui.clip import Clip
 from mimi_gui.codec import MimiCodec
 from mimi_gui.overdub import Overdub
-from mimi_gui.remix import CONTEXT_FRAMES, Block, Ear, Remix
+from mimi_gui.remix import CONTEXT_FRAMES, URGENT_FRAMES, Block, Ear, Remix
 from mimi_gui.ui import transport
 from tests.test_main_window import House
 from tests.test_mixer import Pump, playing
@@ -56,7 +56,7 @@ def test_what_is_ahead_of_the_ear_comes_first_then_the_rest_of_the_loop() -> Non
     assert not first.is_exact
     assert first.start_frame == 251  # 20.08 s: what is heard until it can be there is left alone
     assert first.lead_frames == CONTEXT_FRAMES
-    np.testing.assert_array_equal(first.samples[1::FRAME], np.arange(251 - CONTEXT_FRAMES, 254))
+    np.testing.assert_array_equal(first.samples[1::FRAME], np.arange(251 - CONTEXT_FRAMES, 253))
     previews = [block for block in blocks if not block.is_exact]
     frames = [
         f for b in previews for f in range(b.start_frame, b.start_frame + len(b.samples) // FRAME - b.lead_frames)
@@ -66,6 +66,16 @@ def test_what_is_ahead_of_the_ear_comes_first_then_the_rest_of_the_loop() -> Non
     assert blocks.index(exact[0]) == len(previews)  # nothing else before the loop is whole
     assert sum(len(block.samples) for block in exact) == 1000 * FRAME
     assert sum(block.lead_frames > 0 for block in previews) == 2  # two streams, each with its warm-up
+
+
+def test_what_is_urgent_has_few_sizes_and_steps_are_short() -> None:
+    """A codec orders its weights for each size that it has not seen yet, and a mute waits for the step that runs."""
+    blocks = run(1000, Ear(20.0, (16.0, 24.0), True))
+    sizes = [len(block.samples) // FRAME for block in blocks]
+    odd = [size for size in sizes if size not in URGENT_FRAMES]
+    assert odd == []
+    assert max(sizes) == CONTEXT_FRAMES + 2  # the first preview of a stretch
+    assert all(size <= 3 for size, block in zip(sizes, blocks, strict=True) if block.lead_frames == 0)
 
 
 def test_the_ear_is_followed_where_it_goes() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from PySide6.QtCore import QObject, Signal, Slot
 
 from mimi_gui.codes import Codes
+from mimi_gui.remix import URGENT_FRAMES
 from mimi_gui.ui.codec_jobs import ModelChoice, check_match, ensure_codec
 from mimi_gui.ui.notices import Notice
 from mimi_gui.ui.session import Session
@@ -27,12 +28,15 @@ _CONTEXT_FRAMES = 25  # before the span: 50 dB between it and the sound decoded 
 
 @dataclass(frozen=True)
 class WarmUp(Job):
-    """Decode a few frames once where a codec is loaded: the first mute would else take twice as long. Result: None."""
+    """Decode once what a mute makes a codec decode, where one is loaded: the first mute would else take far longer,
+    as a codec orders its weights for each number of frames when it first comes. Result: None."""
 
     def run(self, desk: Desk) -> None:
         codec = desk.held()
         if codec is not None:
-            codec.stream_decoder(2).push(np.zeros((2, 6), np.int16))
+            for num_frames in URGENT_FRAMES:
+                desk.check_cancelled()
+                codec.stream_decoder(2).push(np.zeros((2, num_frames), np.int16))
 
 
 @dataclass(frozen=True)

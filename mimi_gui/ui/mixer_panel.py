@@ -24,6 +24,7 @@ from mimi_gui.ui.time_axis import format_time
 
 if TYPE_CHECKING:
     from mimi_gui.analysis.levels import LevelEffect
+    from mimi_gui.ui.codec_jobs import ModelReady
     from mimi_gui.ui.panel_context import PanelContext
 
 _SEMANTIC_TIP = (
@@ -303,10 +304,20 @@ class _Binding(QObject):
         self._study.noticed.connect(context.tell)
         panel.measure_requested.connect(self._measure)
         panel.cancel_requested.connect(self._study.cancel)
-        context.codec.submit(WarmUp())
+        self._codec = context.codec
+        self._warm: ModelReady | None = None
+        context.session.finished.connect(self._warm_up)
+        self._warm_up()
         context.session.codes_changed.connect(self._show_strips)
         context.session.num_codebooks_changed.connect(self._show_active)
         self._show_strips()
+
+    @Slot()
+    def _warm_up(self) -> None:
+        model = self._session.model
+        if model is not None and model is not self._warm and not self._session.is_making:
+            self._warm = model
+            self._codec.submit(WarmUp())
 
     @Slot()
     def _measure(self) -> None:
