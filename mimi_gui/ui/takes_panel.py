@@ -39,7 +39,7 @@ class TakesPanel(QWidget):
         self._list.setUniformRowHeights(True)
         self._list.setAccessibleName("Takes")
         self._list.setToolTip("Enter or double click: hear it as A")
-        self._list.setHeaderLabels(["Take", "kbit/s", "is"])
+        self._list.setHeaderLabels(["Take", "kbit/s", "Heard as"])
         self._list.header().setStretchLastSection(False)
         self._list.header().setMinimumSectionSize(30)
         self._list.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
@@ -82,7 +82,7 @@ class TakesPanel(QWidget):
         self._list.clear()
         rows: list[tuple[KeptTake | None, str, str, bool, bool]] = []
         if document.recording is not None:
-            rows.append((None, "Original, as Mimi hears it", "", heard is None, False))
+            rows.append((None, "Original, as Mimi hears it", "", self._shelf.hears_original, False))
         for kept in self._shelf.takes:
             kbps = f"{document.info.bitrate_kbps(len(kept.codebooks)):.2f}"
             rows.append((kept, kept.name, kbps, kept is heard, self._shelf.is_heard_as_b(kept)))
