@@ -82,7 +82,7 @@ class TakesPanel(QWidget):
         self._list.clear()
         rows: list[tuple[KeptTake | None, str, str, bool, bool]] = []
         if document.recording is not None:
-            rows.append((None, "Original, as Mimi hears it", "", self._shelf.hears_original, False))
+            rows.append((None, "Original", "", self._shelf.hears_original, False))
         for kept in self._shelf.takes:
             kbps = f"{document.info.bitrate_kbps(len(kept.codebooks)):.2f}"
             rows.append((kept, kept.name, kbps, kept is heard, self._shelf.is_heard_as_b(kept)))
