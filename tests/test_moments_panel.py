@@ -14,19 +14,24 @@ STRIP = ErrorStrip("lsd", "Log-spectral distance", "dB", np.zeros(100, np.float3
 MOMENTS = [Moment(4.0, 4.64, 54, 9.0), Moment(1.0, 1.64, 16, 7.5), Moment(6.0, 6.64, 79, 3.0)]
 
 
-def test_stepping_loops_each_in_turn(qtbot: QtBot) -> None:
+def test_the_buttons_step_and_a_chosen_line_is_told(qtbot: QtBot) -> None:
     panel = MomentsPanel()
     qtbot.addWidget(panel)
-    asked: list[object] = []
-    panel.moment_requested.connect(asked.append)
-    panel.next()
-    assert asked == []
+    steps: list[int] = []
+    chosen: list[int] = []
+    panel.step_requested.connect(steps.append)
+    panel.moment_chosen.connect(chosen.append)
     panel.set_moments(STRIP, MOMENTS)
     assert panel._metric.currentData() == "lsd"
-    for _ in range(4):
-        panel.next()
+    panel.next()
     panel.previous()
-    assert asked == [(4.0, 4.64), (1.0, 1.64), (6.0, 6.64), (4.0, 4.64), (6.0, 6.64)]
+    assert steps == [1, -1]
+    panel.choose(2)
+    current = panel._list.currentItem()
+    assert current is not None
+    assert current.text(0) == "3"
+    panel._list.itemActivated.emit(panel._list.topLevelItem(1), 0)
+    assert chosen == [1]
 
 
 def test_enter_loops_the_chosen_one(qtbot: QtBot) -> None:
@@ -40,7 +45,7 @@ def test_enter_loops_the_chosen_one(qtbot: QtBot) -> None:
     assert asked.args[0] == (1.0, 1.64)
     first = panel._list.topLevelItem(0)
     assert first is not None
-    assert [first.text(column) for column in range(4)] == ["1", "0:04.00", "0:04.64", "9 dB"]
+    assert [first.text(column) for column in range(4)] == ["1", "0:04.00", "0:04.64", "9.00 dB"]
 
 
 def test_another_measure_can_be_asked_for(qtbot: QtBot) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -201,6 +202,30 @@ def test_every_panel_has_its_own_key_a_group_and_a_tip(house: House) -> None:
         assert kind.tip in action.toolTip()
         assert kind.group in texts
         assert (Path(panels_module.__file__).parent / f"{kind.key}_panel.py").is_file()
+
+
+def test_keys_step_through_the_worst_moments_with_and_without_the_panel(house: House, clip: Path) -> None:
+    house.open(clip)
+    comparison, transport = house.window.panels.comparison, house.window.transport
+    assert comparison.errors is None
+    house.key(Qt.Key.Key_W)  # found first, then looped
+    house.until(lambda: comparison.moment == 0 and transport.loop is not None)
+    moments = comparison.errors.moments
+    assert len(moments) > 1
+    assert transport.loop == pytest.approx((moments[0].start_s, moments[0].end_s), abs=0.01)
+    assert transport.loops
+    panel = show(house, "moments")
+    places = []
+    for modifier in [Qt.KeyboardModifier.NoModifier] * 2 + [Qt.KeyboardModifier.ShiftModifier] * 3:
+        house.key(Qt.Key.Key_W, modifier)
+        places.append(comparison.moment)
+        assert panel._list.currentItem().text(0) == str(comparison.moment + 1)
+    last = len(moments) - 1
+    assert places == [1, 2 % len(moments), 1, 0, last]
+    assert transport.loop == pytest.approx((moments[last].start_s, moments[last].end_s), abs=0.01)
+    panel._list.itemActivated.emit(panel._list.topLevelItem(0), 0)
+    house.key(Qt.Key.Key_W)
+    assert comparison.moment == 1  # on from the one that was chosen in the list
 
 
 def test_a_short_recording_is_measured_when_the_numbers_are_opened_and_again_for_each_reconstruction(

@@ -99,6 +99,11 @@ SPECS = (
     Spec("Playback", "loop", "&Loop", ("L",), "Play the selected region again and again", "sound", True),
     Spec("Playback", "loop_start", "Loop Sta&rt Here", ("[",), "The loop begins at the playhead", "sound"),
     Spec("Playback", "loop_end", "Loop E&nd Here", ("]",), "The loop ends at the playhead", "sound"),
+    Spec("Playback", "next_moment", "Next &Worst Moment", ("W",), "Loop the next moment where it hurts", "tokens"),
+    Spec(
+        "Playback", "previous_moment", "Previo&us Worst Moment", ("Shift+W",), "Loop the moment before where it hurts",
+        "tokens",
+    ),
     _line("Playback"),
     Spec("Playback", "go_start", "Go to Start", ("Home",), "Put the playhead at the start", "sound"),
     Spec("Playback", "go_end", "Go to End", ("End",), "Put the playhead at the end", "sound"),

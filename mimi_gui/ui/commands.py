@@ -271,6 +271,12 @@ class Commands(QObject):
             self._tell("No take is kept yet: P keeps what is heard as B")
         self._panels.shelf.next_as_a()
 
+    def next_moment(self) -> None:
+        self._panels.comparison.step_moment(1)
+
+    def previous_moment(self) -> None:
+        self._panels.comparison.step_moment(-1)
+
     def unpin(self) -> None:
         self._transport.unpin()
 

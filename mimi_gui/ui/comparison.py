@@ -48,6 +48,7 @@ class Comparison(QObject):
     ladder_changed = Signal(object, object, object)  # Ladder or None, rungs done, rungs in all
     noticed = Signal(object)  # Notice
     report_saved = Signal(object)  # Path
+    moment_stepped = Signal(object)  # place in `errors.moments`: loop this one
 
     def __init__(
         self, session: Session, codec: WorkerThread, measuring: WorkerThread, parent: QObject | None = None
@@ -60,6 +61,8 @@ class Comparison(QObject):
         self.errors: Errors | None = None
         self.numbers: Numbers | None = None
         self.ladder: Ladder | None = None
+        self.moment = -1  # the worst moment that was chosen last
+        self._step = 0  # a step that waits for the moments to be found
         self._rungs: list[int] = []
         self._num_rungs = 0
         session.source_changed.connect(self._forget)
@@ -90,6 +93,16 @@ class Comparison(QObject):
         """Find errors by another metric, a key of STRIP_METRICS."""
         self._metric = metric
         self._make("errors")
+
+    def step_moment(self, by: int) -> None:
+        """Go to the next (1) or previous (-1) worst moment, from the last on the first; find them first if need be."""
+        moments = () if self.errors is None else self.errors.moments
+        if not moments:
+            self._step = by if self.errors is None and self._pair is not None else 0
+            self.want("errors")
+            return
+        self.moment = (max(self.moment, 0 if by < 0 else -1) + by) % len(moments)
+        self.moment_stepped.emit(self.moment)
 
     def measure(self, span: tuple[float, float] | None) -> None:
         """Measure the numbers of the whole, and of ``span`` in seconds."""
@@ -177,6 +190,7 @@ class Comparison(QObject):
         self.sounds_changed.emit(a, None, document.info.sample_rate)
         self.difference_changed.emit(None)
         self.errors = self.numbers = None
+        self.moment, self._step = -1, 0
         self.errors_changed.emit(None)
         self.numbers_changed.emit(None)
 
@@ -230,8 +244,11 @@ class Comparison(QObject):
         if isinstance(result, Envelope):
             self.difference_changed.emit(result)
         elif isinstance(result, Errors):
-            self.errors = result
+            self.errors, self.moment = result, -1
             self.errors_changed.emit(result)
+            if self._step:
+                by, self._step = self._step, 0
+                self.step_moment(by)
         elif isinstance(result, Numbers):
             self.numbers = result
             self.measuring_changed.emit(False)

@@ -32,10 +32,14 @@ class MomentsPanel(QWidget):
 
     Signals:
         moment_requested(object): loop ``(start_s, end_s)``.
+        moment_chosen(int): this place of the list is chosen.
+        step_requested(int): go to the next (1) or previous (-1) one.
         metric_requested(str): judge by another metric, a key of ``STRIP_METRICS``.
     """
 
     moment_requested = Signal(object)
+    moment_chosen = Signal(int)
+    step_requested = Signal(int)
     metric_requested = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -63,8 +67,8 @@ class MomentsPanel(QWidget):
         self._words.setProperty("dim", True)
         self._words.setWordWrap(True)
         previous, following = QPushButton("Previous"), QPushButton("Next")
-        previous.setToolTip("Loop the moment before in this list")
-        following.setToolTip("Loop the next moment in this list")
+        previous.setToolTip("Loop the moment before in this list (key: Shift+W)")
+        following.setToolTip("Loop the next moment in this list (key: W)")
         previous.clicked.connect(self.previous)
         following.clicked.connect(self.next)
         buttons = QHBoxLayout()
@@ -92,7 +96,7 @@ class MomentsPanel(QWidget):
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         for place, moment in enumerate(self._moments):
             unit = "" if strip is None else f" {strip.unit}"
-            cells = [format_time(moment.start_s, 0.01), format_time(moment.end_s, 0.01), f"{moment.value:.3g}{unit}"]
+            cells = [format_time(moment.start_s, 0.01), format_time(moment.end_s, 0.01), f"{moment.value:.2f}{unit}"]
             row = QTreeWidgetItem(self._list, [str(place + 1), *cells])
             for column in range(4):
                 row.setFont(column, figures_font(self.font()))
@@ -101,30 +105,24 @@ class MomentsPanel(QWidget):
 
     def next(self) -> None:
         """Loop the moment below the chosen one, from the last on the first."""
-        self._step(1)
+        self.step_requested.emit(1)
 
     def previous(self) -> None:
         """Loop the moment above the chosen one, from the first on the last."""
-        self._step(-1)
+        self.step_requested.emit(-1)
 
-    def _step(self, by: int) -> None:
-        if not self._moments:
-            return
-        current = self._list.currentItem()
-        place = -1 if current is None else self._list.indexOfTopLevelItem(current)
-        if current is None and by < 0:
-            place = 0
-        place = (place + by) % len(self._moments)
+    def choose(self, place: int) -> None:
+        """Mark this line."""
         item = self._list.topLevelItem(place)
         if item is not None:
             self._list.setCurrentItem(item)
-        self._loop(place)
 
     def _activated(self, item: QTreeWidgetItem) -> None:
         self._loop(self._list.indexOfTopLevelItem(item))
 
     def _loop(self, place: int) -> None:
         moment = self._moments[place]
+        self.moment_chosen.emit(place)
         self.moment_requested.emit((moment.start_s, moment.end_s))
 
     def _metric_chosen(self) -> None:
@@ -138,11 +136,19 @@ class _Binding(QObject):
         super().__init__(panel)
         self._panel = panel
         comparison = context.comparison
+        self._comparison = comparison
         panel.moment_requested.connect(context.transport.play_loop)
+        panel.moment_chosen.connect(self._chosen)
+        panel.step_requested.connect(comparison.step_moment)
+        comparison.moment_stepped.connect(panel.choose)
         panel.metric_requested.connect(comparison.set_metric)
         comparison.errors_changed.connect(self._show)
         self._show(comparison.errors)
         comparison.want("errors")
+
+    @Slot(int)
+    def _chosen(self, place: int) -> None:
+        self._comparison.moment = place  # the next step goes on from here
 
     @Slot(object)
     def _show(self, errors: Errors | None) -> None:

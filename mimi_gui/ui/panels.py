@@ -139,6 +139,7 @@ class Panels(QObject):
             for first, second in pairwise(beside):
                 window.tabifyDockWidget(first, second)
         self.comparison.noticed.connect(self.noticed)
+        self.comparison.moment_stepped.connect(self._loop_moment)
         for source in (self.marks, self.editing):
             source.noticed.connect(self.noticed)
             source.settled.connect(self.settled)
@@ -166,6 +167,13 @@ class Panels(QObject):
     def _corpus_changed(self) -> None:
         if self.context.session.corpus is not None:
             self.show("corpus")
+
+    @Slot(object)
+    def _loop_moment(self, place: int) -> None:
+        errors = self.comparison.errors
+        if errors is not None:
+            moment = errors.moments[place]
+            self.context.transport.play_loop((moment.start_s, moment.end_s))
 
     @Slot()
     def _show_tokens(self) -> None:
