@@ -210,6 +210,29 @@ def test_tiles_are_made_elsewhere_and_the_newest_wish_wins(qtbot: QtBot) -> None
     store.close()
 
 
+def test_tiles_rest_between_each_other_while_the_views_are_moved(qtbot: QtBot) -> None:
+    store = TileStore()
+    rests: list[bool] = []
+
+    def look() -> None:
+        rests.append(store._pause.isActive())
+
+    def want(keys: range) -> None:
+        store.want(store, [(n, lambda: np.zeros((2, 2), np.uint8)) for n in keys])
+        qtbot.waitUntil(lambda: all(store.get(n) is not None for n in keys), timeout=5000)
+
+    store._pause.timeout.connect(look)
+    want(range(3))
+    assert rests == []
+    store._moved_at = float("inf")  # moved just now, however slow this machine is
+    want(range(10, 13))
+    assert len(rests) >= 2  # one between each two
+    store._moved_at = -1.0
+    store.move()
+    assert store._moved_at > 0
+    store.close()
+
+
 def test_the_cache_is_bounded(qtbot: QtBot) -> None:
     store = TileStore(max_bytes=10_000)
     for start in range(0, 40, 4):

@@ -174,6 +174,20 @@ def test_every_view_that_was_moved_looks_as_if_it_was_drawn_anew(qtbot: QtBot, s
     lanes.close()
 
 
+def test_a_recording_that_grows_is_not_zoomed(qtbot: QtBot) -> None:
+    wall, lanes = wall_with_everything(4.0)
+    qtbot.addWidget(wall)
+    wall.grab()
+    wall.set_duration(5.0)  # and all of it in sight, as before
+    wall.grab()
+    assert not wall.source.is_zooming
+    wall.axis.zoom(2.0, 1.0)
+    wall.grab()
+    assert wall.source.is_zooming
+    qtbot.waitUntil(lambda: not wall.source.is_zooming, timeout=5000)
+    lanes.close()
+
+
 FINE = """
 import sys
 sys.path.insert(0, {root!r})

@@ -48,7 +48,7 @@ class Lane(TimeCanvas):
         self._frame: QPixmap | None = None
         self._frame_ratio = 0.0
         self._kept = PlotStrip()
-        self._step_s = 0.0  # of the columns that were drawn last
+        self._step_s = self._duration_s = 0.0  # of the columns, and of the axis, that were drawn last
         self._over = QImage()
         self._coarse = np.zeros((0, 0), np.uint32)
         self._zooming = QTimer(self)
@@ -200,9 +200,10 @@ class Lane(TimeCanvas):
     def _drawn_plot(self, size: QSize, ratio: float) -> tuple[QImage, QRect]:
         """A picture of what is in sight of ``size`` device pixels, and where in it that stands."""
         columns = Columns.in_sight(self.axis, size.width(), size.height(), ratio)
-        if self._step_s > 0 and columns.step_s != self._step_s:
+        # What only grows, a recording that is being made, is not zoomed.
+        if self._step_s > 0 and columns.step_s != self._step_s and self.axis.duration_s == self._duration_s:
             self._zooming.start()
-        self._step_s = columns.step_s
+        self._step_s, self._duration_s = columns.step_s, self.axis.duration_s
         self.prepare(None if self.is_zooming else columns)
         shown = None if self.is_empty() else self._shown_columns(columns)
         if shown is not None and not self.draws_over(columns):
