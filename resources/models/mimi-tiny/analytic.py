@@ -4,14 +4,15 @@ Two hours of two cores teach a network of random weights next to nothing. So ste
 coder and half vocoder: of every frame of 80 ms the latent holds
 
 - the waveform below 424 Hz, as its 52 principal coefficients (DCT, every one-third octave weighted alike);
-- the envelopes of the ten one-third octave bands from 424 Hz to 4.3 kHz, 4 cosine coefficients each;
+- the logarithms of the envelopes of the ten one-third octave bands from 424 Hz to 4.3 kHz, 4 cosine coefficients each;
 - those of 4.3 to 6 kHz and 6 to 8.5 kHz, 2 coefficients each.
 
-The decoder adds a waveform for each of the 96 numbers: the cosines themselves below, and above them an envelope on a
-carrier, the harmonics of 100 Hz within the band. It is linear, and so is the low half of the encoder. SEANet has an
-ELU before every convolution, which is the identity where its argument is positive: channels that carry a linear signal
-stand on an offset of ``LIFT``. Envelopes need the ELU itself: a band filter in three phases, scaled up, is rectified,
-and the three add up to the magnitude. Residual blocks and transformer layers begin as the identity.
+The decoder adds the cosines below, and above them every envelope on a carrier, the harmonics of 100 Hz within its band.
+SEANet has an ELU before every convolution, which is the identity where its argument is positive: channels that carry a
+linear signal stand on an offset of ``LIFT``. Envelopes need the ELU itself, three times. A band filter in three phases,
+scaled up, is rectified, and the three add up to the magnitude. Below zero an ELU is an exponential, and a few of those
+with different rates add up to a logarithm. In the decoder one exponential undoes it. Residual blocks, but for the one
+of the logarithms, and transformer layers begin as the identity. The encoder is in ``paper_encoder.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.fft import dct, fft, idct, ifft, irfft, rfft
+from scipy.fft import dct, idct
 from torch import Tensor, nn
 from transformers import MimiModel
 
@@ -42,44 +43,60 @@ ENVELOPE_DIMS = sum(band[2] for band in BANDS)
 DIMS = WAVE_DIMS + ENVELOPE_DIMS
 NUM_COEFFICIENTS = int(BANDS[0][0] / (FRAME_RATE_HZ / 2))  # DCT coefficients of the low band
 FLOOR = 2 * PEAK / SHARPNESS  # keeps magnitudes positive: an ELU is never below -1
+QUIET = 2e-3  # is added to an envelope before the logarithm: what is 54 dB below full scale does not matter
+ENVELOPE_SCALE = 0.2  # of a logarithm's coefficients in the latent, beside those of the waveform
+POINTS = 24  # samples of an envelope in a frame
+WINDOW = 614  # samples, of the spectra that envelopes are read from, as in STOI
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class PaperCodec:
-    """What the 96 numbers of a frame are, and what each of them adds to the waveform."""
+    """What the 96 numbers of a frame are, and how they become sound."""
 
     principal: Array  # [NUM_COEFFICIENTS, WAVE_DIMS], with the weights of the coefficients
-    band_scales: Array  # [ENVELOPE_DIMS]
-    synthesis: Array  # [DIMS, FRAME]
+    synthesis: Array  # [WAVE_DIMS, FRAME]
+    means: Array  # [bands], of the logarithms: the latent holds what is different
+    tops: Array  # [bands], hardly ever exceeded by the envelopes
 
     def analyse(self, samples: Array) -> Array:
         """Latents ``[B, T / 1920, DIMS]`` of ``[B, T]``, not causal: what the encoder should say."""
         blocks = samples.reshape(len(samples), -1, FRAME)
         wave = dct(blocks, norm="ortho", axis=-1)[..., :NUM_COEFFICIENTS] @ self.principal
-        return np.concatenate([wave, band_envelopes(samples) * self.band_scales], axis=-1)
+        logs = np.log(band_envelopes(samples) + QUIET) - self.means[:, None]
+        columns = [wave]
+        for i, (_, _, count, weight) in enumerate(BANDS):
+            band = logs[:, i].reshape(len(samples), -1, POINTS)
+            columns.append(ENVELOPE_SCALE * weight * band @ cosines(count).T)
+        return np.concatenate(columns, axis=-1)
 
 
-def cosines(count: int, length: int) -> Array:
-    """``[count, length]``: the first rows of a DCT-II over 24 points, orthonormal there, sampled at ``length``."""
-    rows = np.cos(np.pi * np.arange(count)[:, None] * (np.arange(length) + 0.5) / length) * np.sqrt(2 / 24)
+def cosines(count: int, places: Array | None = None) -> Array:
+    """``[count, N]``: the first rows of a DCT-II over a frame's points, orthonormal there.
+
+    ``places``: where in the frame, 0 to 1; the points themselves, if left out.
+    """
+    places = (np.arange(POINTS) + 0.5) / POINTS if places is None else places
+    rows = np.cos(np.pi * np.arange(count)[:, None] * places) * np.sqrt(2 / POINTS)
     rows[0] /= np.sqrt(2)
     return rows
 
 
 def band_envelopes(samples: Array) -> Array:
-    """Cosine coefficients ``[B, frames, ENVELOPE_DIMS]`` of the smoothed (22 Hz) Hilbert envelopes of all bands."""
-    length = samples.shape[1]
-    spectrum = fft(samples, axis=1, workers=-1)
-    freqs_hz = np.fft.fftfreq(length, 1 / SAMPLE_RATE_HZ)
-    smoothing = np.exp(-0.5 * (np.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ) / 22.0) ** 2)
-    columns = []
-    for low_hz, high_hz, count, _ in BANDS:
-        inside = (freqs_hz >= low_hz) & (freqs_hz < high_hz)
-        envelope = np.abs(ifft(2.0 * spectrum * inside, axis=1, workers=-1))
-        envelope = irfft(rfft(envelope, axis=1, workers=-1) * smoothing, length, axis=1, workers=-1)[:, 40::80]
-        columns.append(envelope.reshape(len(samples), -1, FRAME // 80) @ cosines(count, FRAME // 80).T)
-    return np.concatenate(columns, axis=-1)
+    """Envelopes ``[B, bands, T / 80]`` of ``[B, T]``, 1 for a carrier: from spectra over 25.6 ms, as STOI sees them."""
+    hop = FRAME // POINTS
+    freqs_hz = np.arange(513) * SAMPLE_RATE_HZ / 1024
+    inside = np.stack([(freqs_hz >= low) & (freqs_hz < high) for low, high, *_ in BANDS], axis=1)
+    matrix, window = torch.from_numpy(inside.astype(np.float32)), torch.hann_window(WINDOW)
+    carriers = np.stack([np.tile(carrier(low, high), 2) for low, high, *_ in BANDS])
+
+    def read(part: Array) -> Tensor:
+        padded = np.pad(part.astype(np.float32), ((0, 0), (WINDOW // 2 - hop // 2, WINDOW // 2)))
+        frames = torch.from_numpy(padded).unfold(1, WINDOW, hop)[:, : part.shape[1] // hop] * window
+        return (torch.fft.rfft(frames, 1024).abs().square() @ matrix).sqrt()  # [B, T / 80, bands]
+
+    units = read(carriers)[:, 10:-10].mean(dim=1).diagonal()
+    return np.concatenate([(read(row[None]) / units).transpose(1, 2).numpy() for row in samples]).astype(np.float64)
 
 
 def carrier(low_hz: float, high_hz: float) -> Array:
@@ -92,7 +109,7 @@ def carrier(low_hz: float, high_hz: float) -> Array:
 
 
 def design(samples: Array) -> PaperCodec:
-    """Fit the principal coefficients and the scales to speech ``[B, T]``."""
+    """Fit the principal coefficients and the levels to speech ``[B, T]``."""
     coefficients = dct(samples.reshape(-1, FRAME), norm="ortho", axis=-1)[:, :NUM_COEFFICIENTS]
     freqs_hz = np.arange(NUM_COEFFICIENTS) * FRAME_RATE_HZ / 2
     bands = np.clip(np.searchsorted(EDGES_HZ, freqs_hz) - 1, 0, FIRST_BAND - 1)
@@ -103,28 +120,33 @@ def design(samples: Array) -> PaperCodec:
     axes = axes[:, ::-1][:, :WAVE_DIMS]
     low = np.zeros((WAVE_DIMS, FRAME))
     low[:, :NUM_COEFFICIENTS] = axes.T / weights
-    rows = [idct(low, norm="ortho", axis=-1)]
-    envelopes, scales, start = band_envelopes(samples), [], 0
-    for low_hz, high_hz, count, weight in BANDS:
-        part = envelopes[..., start : start + count]
-        scale = weight / np.sqrt((part**2).sum(axis=-1).mean())
-        rows.append(cosines(count, FRAME) * carrier(low_hz, high_hz) / scale)
-        scales += [scale] * count
-        start += count
-    return PaperCodec(axes * weights[:, None], np.array(scales), np.concatenate(rows))
+    envelopes = band_envelopes(samples).transpose(1, 0, 2).reshape(len(BANDS), -1)
+    means, tops = np.log(envelopes + QUIET).mean(axis=1), np.quantile(envelopes, 0.9995, axis=1) * 1.5
+    return PaperCodec(axes * weights[:, None], idct(low, norm="ortho", axis=-1), means, tops)
+
+
+def band_activity(latents: Tensor) -> Tensor:
+    """How loud latents ``[..., at least DIMS]`` are, ``[...]``: power of the bands' envelopes over their usual one."""
+    starts = WAVE_DIMS + np.concatenate([[0], np.cumsum([band[2] for band in BANDS])[:-1]])
+    weights = torch.tensor([band[3] for band in BANDS], dtype=latents.dtype, device=latents.device)
+    levels = latents[..., starts.tolist()] / (ENVELOPE_SCALE * POINTS**0.5 * weights)
+    return (2.0 * levels).clamp(max=8.0).exp().mean(dim=-1)
 
 
 # -- the decoder ---------------------------------------------------------------------------------------------------
 
 
-def subspaces(synthesis: Array, channels: list[int]) -> list[Array]:
-    """Orthonormal rows ``[R, block]`` of blocks of 960, 240, 48 and 8 samples that span the synthesis waveforms.
+def subspaces(waves: Array, others: Array, channels: list[int]) -> list[Array]:
+    """Orthonormal rows ``[R, block]`` of blocks of 960, 240, 48 and 8 samples that span ``waves`` ``[N, FRAME]``.
 
-    ``channels``: how many rows there may be. Each set is split into the blocks of the next.
+    From 48 samples on they span ``others`` ``[M, 240]`` as well. ``channels``: how many rows there may be. Each set is
+    split into the blocks of the next.
     """
-    bases, rows = [], synthesis
+    bases, rows = [], waves
     for block, most in zip((960, 240, 48, 8), channels, strict=True):
         pieces = rows.reshape(-1, block)
+        if block == 48:
+            pieces = np.concatenate([pieces, others.reshape(-1, block)])
         _, strengths, axes = np.linalg.svd(pieces, full_matrices=False)
         rank = min(most, int((strengths > 1e-6 * strengths[0]).sum()))
         rows = axes[:rank]
@@ -132,187 +154,91 @@ def subspaces(synthesis: Array, channels: list[int]) -> list[Array]:
     return bases
 
 
-def write_decoder(model: MimiModel, paper: PaperCodec, latents: Array) -> list[int]:
-    """Write the synthesis into upsampling and SEANet decoder; ``latents`` ``[N, DIMS]`` give the levels.
+def write_decoder(model: MimiModel, paper: PaperCodec, latents: Array) -> tuple[list[int], Tensor]:
+    """Write the synthesis into upsampling and SEANet decoder; ``latents`` ``[N, DIMS]`` in order give the levels.
 
-    Returns how many channels carry it after each convolution. The last channel of each is left free: see ``lift``.
+    Returns how many linear channels there are after each convolution, and for the exponentials, which follow the
+    linear ones after the second, the offsets at which they are silent. The last channel of each is left free: see
+    ``lift``.
     """
     layers = model.decoder.decoder_seanet.layers
     upsample = model.decoder.upsample.conv
     convs = [layer.conv for layer in layers if hasattr(layer, "conv")]  # first, four transposed, last
+    bands, points = len(BANDS), FRAME // 240
+    # an envelope is given at the end of every 10 ms, and in between it runs straight
+    ramp = (np.arange(240) + 0.5) / 240
+    carriers = np.stack([carrier(low, high)[:240] for low, high, *_ in BANDS]) * paper.tops[:, None] / PEAK
+    rising, falling = carriers * ramp, carriers * (1 - ramp)
     widths = [conv.out_channels - 1 for conv in convs[:4]]
-    bases = subspaces(paper.synthesis, [widths[0], widths[1], widths[2], min(8, widths[3])])
-    halves = paper.synthesis.reshape(DIMS, 2, 960)
-    coefficients = np.einsum("dhn,rn->drh", halves, bases[0])  # of every latent, in both halves
-    values = np.einsum("td,drh->thr", latents, coefficients).reshape(-1, len(bases[0]))
-    scales = _levels(values)
+    most = [widths[0] - 4 * bands, widths[1] - bands, widths[2], min(8, widths[3])]
+    bases = subspaces(paper.synthesis, np.concatenate([rising, falling]), most)
+    # 25 Hz: the waveform's coefficients in both halves of the frame, and four points of each band's logarithm
+    waves, logs = len(bases[0]), 4 * bands
+    coefficients = np.zeros((DIMS, 2, waves + logs))
+    coefficients[:WAVE_DIMS, :, :waves] = np.einsum("dhn,rn->dhr", paper.synthesis.reshape(-1, 2, 960), bases[0])
+    start = WAVE_DIMS
+    for i, (_, _, count, weight) in enumerate(BANDS):
+        rows = cosines(count, np.arange(1, points + 1) / points) / (ENVELOPE_SCALE * weight)
+        coefficients[start : start + count, :, waves + i :: bands] = rows.reshape(count, 2, 4)
+        start += count
+    values = np.einsum("td,dhr->thr", latents, coefficients).reshape(-1, waves + logs)
+    scales = levels(values)
     upsample.weight.zero_()
-    upsample.weight[:DIMS, : len(scales), :2] = _tensor(coefficients * scales[:, None])
+    upsample.weight[:DIMS, : len(scales), :2] = as_tensor((coefficients * scales).transpose(0, 2, 1))
     first = convs[0]
-    _clear_rows(first, len(scales))
+    clear_rows(first, len(scales))
     for row in range(len(scales)):
         first.weight[row, row, -1] = 1.0
-    for conv, basis, finer in zip(convs[1:5], bases, [*bases[1:], np.ones((1, 1))], strict=True):
-        pieces = basis.reshape(len(basis), -1, finer.shape[1])
-        coefficients = np.einsum("rbn,qn->rqb", pieces, finer)
-        values = np.einsum("tr,rqb->tbq", values, coefficients).reshape(-1, len(finer))[: 1 << 18]
-        new_scales = _levels(values)
-        _clear_rows(conv, len(finer))
-        conv.weight[: len(basis), : len(finer), : conv.stride[0]] = _tensor(
-            coefficients * new_scales[:, None] / scales[:, None, None]
-        )
-        scales = new_scales
+    # 100 Hz: below zero, where the ELU is an exponential
+    conv, finer = convs[1], bases[1]
+    pieces = np.einsum("rbn,qn->rqb", bases[0].reshape(waves, 4, 240), finer)
+    offsets = paper.means - np.log(paper.tops)
+    floors = QUIET / paper.tops - 1.0
+    powers = np.exp(np.minimum(values[:, waves:].reshape(-1, bands) + offsets, 0.0))
+    values = np.einsum("tr,rqb->tbq", values[:, :waves], pieces).reshape(-1, len(finer))
+    new_scales = levels(values)
+    clear_rows(conv, len(finer) + bands)
+    conv.weight[:waves, : len(finer), :4] = as_tensor(pieces * new_scales[:, None] / scales[:waves, None, None])
+    for row in range(logs):
+        conv.weight[waves + row, len(finer) + row % bands, row // bands] = 1.0 / float(scales[waves + row])
+    conv.bias[len(finer) : len(finer) + bands] = as_tensor(offsets)
+    # from here on a waveform in finer and finer pieces
+    values = np.concatenate([values, PEAK * (powers - QUIET / paper.tops)], axis=1)
+    before = np.concatenate([np.zeros((1, bands)), values[:-1, -bands:]])
+    values = np.concatenate([values, before], axis=1)  # the last ones fall
+    rows, scales = np.concatenate([bases[1], rising, falling]), np.concatenate([new_scales, np.ones(2 * bands)])
+    for conv, finer in zip(convs[2:5], [*bases[2:], np.ones((1, 1))], strict=True):
+        pieces = np.einsum("rbn,qn->rqb", rows.reshape(len(rows), -1, finer.shape[1]), finer)
+        values = np.einsum("tr,rqb->tbq", values[: 1 << 17], pieces).reshape(-1, len(finer))
+        new_scales = levels(values)
+        weight = as_tensor(pieces * new_scales[:, None] / scales[:, None, None])
+        clear_rows(conv, len(finer))
+        current = len(weight) - (bands if conv is convs[2] else 0)
+        conv.weight[:current, : len(finer), : conv.stride[0]] = weight[:current]
+        if conv is convs[2]:
+            conv.weight[current - bands : current, : len(finer), conv.stride[0] :] = weight[current:]
+        rows, scales = finer, new_scales
     last = convs[5]
     last.weight.zero_()
     last.bias.zero_()
     last.weight[0, 0, -1] = 1.0 / float(scales[0])
-    return [len(basis) for basis in bases] + [1]
+    return [waves + logs, *(len(basis) for basis in bases[1:]), 1], as_tensor(floors)
 
 
-def _levels(values: Array) -> Array:
+def levels(values: Array) -> Array:
+    """Factors ``[C]`` that bring all but a few of ``values`` ``[N, C]`` within ``PEAK``."""
     return PEAK / (np.quantile(np.abs(values), 0.9995, axis=0) + 1e-5)
 
 
-def _tensor(array: Array) -> Tensor:
+def as_tensor(array: Array) -> Tensor:
+    """The same numbers as float32."""
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 
-def _clear_rows(conv: nn.Module, count: int) -> None:
+def clear_rows(conv: nn.Module, count: int) -> None:
     """Make ``count`` outputs of a convolution silent, and leave the others to chance."""
     if isinstance(conv, nn.ConvTranspose1d):
         conv.weight[:, :count] = 0.0
     else:
         conv.weight[:count] = 0.0
     conv.bias[:count] = 0.0
-
-
-# -- the encoder ---------------------------------------------------------------------------------------------------
-
-LOW_BANDS = 4  # of the bands, from the lowest, are filtered over 20 ms, the others over 4 ms or less
-WAVE_ROWS = {48: 14, 240: 28, 960: 72}  # block in samples -> DCT coefficients that carry the low band
-
-
-def band_filters(low_hz: float, high_hz: float, length: int) -> Array:
-    """Three phases of a windowed cosine at the middle of a band, ``[3, length]``; the window fits its width."""
-    size = min(length, round(3.0 * SAMPLE_RATE_HZ / (high_hz - low_hz)))
-    time_s = (np.arange(length) - (length - 1) / 2) / SAMPLE_RATE_HZ
-    window = np.where(
-        np.abs(time_s) * SAMPLE_RATE_HZ < size / 2, np.cos(np.pi * time_s * SAMPLE_RATE_HZ / size) ** 2, 0
-    )
-    middle_hz = 0.5 * (low_hz + high_hz)
-    filters = np.stack([window * np.cos(2 * np.pi * (middle_hz * time_s + k / 3)) for k in range(3)])
-    return filters - window * (filters.sum(axis=1) / window.sum())[:, None]  # no answer to a constant
-
-
-def write_encoder(model: MimiModel, samples: Tensor) -> None:
-    """Write the analysis into the SEANet encoder; levels are those of ``samples`` ``[B, T]``."""
-    convs = [layer.conv for layer in model.encoder.encoder_seanet.layers if hasattr(layer, "conv")]
-    for conv in convs:
-        conv.bias.zero_()
-    low_bands, high_bands = BANDS[:LOW_BANDS], BANDS[LOW_BANDS:]
-    # 24 kHz: the sample; 3 kHz: eight of them
-    _clear_rows(convs[0], 1)
-    convs[0].weight[0, 0, -1] = PEAK
-    _clear_rows(convs[1], 8)
-    for i in range(8):
-        convs[1].weight[i, 0, 8 + i] = 1.0
-    # 500 Hz: DCT coefficients of 48 samples; bands from 1 kHz on over 96 samples, in three phases
-    rows = _dct_rows(48)
-    bank = np.concatenate([band_filters(low, high, 96) for low, high, *_ in high_bands])
-    filters = np.concatenate([np.pad(rows, ((0, 0), (48, 0))), bank])  # [R, 96]
-    waves = _strided(samples.double().numpy(), 48, 96) @ filters.T
-    scales = np.concatenate([_levels(waves[:, : len(rows)]), _sharp(waves[:, len(rows) :])])
-    _clear_rows(convs[2], len(filters))
-    convs[2].weight[: len(filters), :8] = _tensor(
-        (filters * scales[:, None] / PEAK).reshape(-1, 12, 8).transpose(0, 2, 1)
-    )
-    # 100 Hz: DCT coefficients of 240 samples; bands below 1 kHz over 480 samples; magnitudes of those above
-    num, coarse = WAVE_ROWS[48], _dct_rows(240)
-    bank = np.concatenate([band_filters(low, high, 480) for low, high, *_ in low_bands])
-    filters = np.concatenate([np.pad(coarse, ((0, 0), (240, 0))), bank]).reshape(-1, 10, 48) @ rows.T  # [R, 10, num]
-    span = (filters @ rows).reshape(len(filters), 480)
-    waves = _strided(samples.double().numpy(), 240, 480) @ span.T
-    new_scales = np.concatenate([_levels(waves[:, : len(coarse)]), _sharp(waves[:, len(coarse) :])])
-    _clear_rows(convs[3], len(filters) + len(high_bands))
-    weight = filters * new_scales[:, None, None] / scales[:num]
-    convs[3].weight[: len(filters), :num] = _tensor(weight.transpose(0, 2, 1))
-    for i in range(len(high_bands)):
-        convs[3].weight[len(filters) + i, num + 3 * i : num + 3 * i + 3, 5:] = 1 / 15
-        convs[3].bias[len(filters) + i] = FLOOR
-    # 25 Hz: DCT coefficients of 960 samples, and four magnitudes of every band
-    num, start, count = WAVE_ROWS[240], len(coarse), len(filters)
-    slow = _dct_rows(960).reshape(-1, 4, 240) @ coarse.T  # [R, 4, num]
-    waves = _strided(samples.double().numpy(), 960, 960) @ (slow @ coarse).reshape(len(slow), 960).T
-    slow_scales = _levels(waves)
-    _clear_rows(convs[4], len(slow) + 4 * len(BANDS))
-    convs[4].weight[: len(slow), :num, 4:] = _tensor(
-        (slow * slow_scales[:, None, None] / new_scales[:num]).transpose(0, 2, 1)
-    )
-    for quarter in range(4):
-        for i in range(len(BANDS)):
-            row = len(slow) + quarter * len(BANDS) + i
-            convs[4].bias[row] = FLOOR
-            if i < LOW_BANDS:
-                convs[4].weight[row, start + 3 * i : start + 3 * i + 3, 4 + quarter] = 1 / 3
-            else:
-                convs[4].weight[row, count + i - LOW_BANDS, 4 + quarter] = 1.0
-    features = num_features()
-    _clear_rows(convs[5], convs[5].out_channels)
-    for row in range(features):
-        convs[5].weight[row, row, -1] = 0.5
-    convs[5].bias[features] = 1.0  # the downsampling has no bias: a constant stands in for it
-
-
-def num_features() -> int:
-    """How many of the encoder's channels at 25 Hz carry the analysis."""
-    return WAVE_ROWS[960] + 4 * len(BANDS)
-
-
-def signal_rows() -> list[tuple[int, int]]:
-    """How many channels, from the first, are linear and how many, after them, rectified.
-
-    After each of the encoder's convolutions but the last; the linear ones stand on ``LIFT``.
-    """
-    high = 3 * (len(BANDS) - LOW_BANDS)
-    return [(1, 0), (8, 0), (WAVE_ROWS[48], high), (WAVE_ROWS[240], 3 * LOW_BANDS), (WAVE_ROWS[960], 0)]
-
-
-def _dct_rows(block: int) -> Array:
-    """The lowest cosines over ``block`` samples, orthonormal, ``[R, block]``."""
-    return idct(np.eye(WAVE_ROWS[block], block), norm="ortho", axis=-1)
-
-
-def _strided(samples: Array, hop: int, length: int) -> Array:
-    """Stretches ``[N, length]`` of ``[B, T]``, one every ``hop`` samples."""
-    return np.lib.stride_tricks.sliding_window_view(samples, length, axis=1)[:, ::hop].reshape(-1, length)
-
-
-def _sharp(values: Array) -> Array:
-    return SHARPNESS / (np.quantile(np.abs(values), 0.99, axis=0) + 1e-5)
-
-
-def fit_downsampling(model: MimiModel, features: Tensor, wanted: Array, ridge: float = 3e-4) -> float:
-    """Solve the encoder's last layer for the latents that are ``wanted``; returns the share of the energy missed.
-
-    ``features`` ``[B, hidden, 2 * frames]`` enter the downsampling; ``wanted`` is ``[B, frames, DIMS]``.
-    """
-    conv = model.encoder.downsample.conv
-    conv.weight.zero_()
-    padded = torch.cat([features[..., :1], features[..., :1], features], dim=-1)
-    # quiet speech counts as much as loud
-    weights = 1.0 / (torch.from_numpy(wanted).square().sum(dim=2, keepdim=True) + 0.05).sqrt()  # [B, frames, 1]
-    outputs = (torch.from_numpy(wanted) * weights).flatten(0, 1)  # [N, DIMS]
-    waves, count = WAVE_ROWS[960], num_features()
-    missed = 0.0
-    for rows, dims in (
-        (list(range(waves)), slice(0, WAVE_DIMS)),
-        (list(range(waves, count + 1)), slice(WAVE_DIMS, DIMS)),  # with the constant, the last one
-    ):
-        windows = padded[:, rows].unfold(2, 4, 2).permute(0, 2, 1, 3).flatten(2).double()  # [B, frames, rows * 4]
-        inputs = (windows * weights).flatten(0, 1)
-        gram = inputs.T @ inputs
-        gram.diagonal().add_(ridge * len(inputs) * inputs.var(dim=0)).add_(1e-9)
-        solution = torch.linalg.solve(gram, inputs.T @ outputs[:, dims])  # [rows * 4, dims]
-        conv.weight[dims, rows] = solution.T.float().unflatten(1, (len(rows), 4))
-        missed += float((outputs[:, dims] - inputs @ solution).square().sum())
-    return missed / float(outputs.square().sum())

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import torch
-from analytic import DIMS, ENVELOPE_DIMS, design, fit_downsampling, write_decoder, write_encoder
+from analytic import DIMS, WAVE_DIMS, band_activity, band_envelopes, design, write_decoder
 from lift import fold_layers, prepare_layers
+from paper_encoder import fit_downsampling, write_encoder, write_logarithms
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,7 +19,7 @@ from transformers import MimiConfig, MimiModel
 OUTPUT_SCALE = 0.05
 
 
-WAVE_SCALE = 0.5  # of the low waveform before the codebooks: the envelopes need the finer steps
+SILENT_ACTIVITY, SILENT_WEIGHT = 0.05, 0.05  # of a latent that counts half, and what silence itself counts
 SEMANTIC_DIMS = 2  # directions of the latent that the first codebook owns, and no other corrects
 
 
@@ -77,30 +78,36 @@ class TrainableCodec(nn.Module):
         samples = speech.double().numpy()
         paper = design(samples[::3])
         wanted = paper.analyse(samples)  # [B, frames, DIMS]
-        ranks = write_decoder(self.model, paper, wanted.reshape(-1, DIMS)[::10])
+        ranks, floors = write_decoder(self.model, paper, wanted[::10].reshape(-1, DIMS))
         write_encoder(self.model, speech[::4])
-        prepare_layers(self.model, ranks)
+        prepare_layers(self.model, ranks, floors)
         self.model.decoder.decoder_seanet.layers[-1].conv.weight.div_(OUTPUT_SCALE)
-        features: list[Tensor] = []
-        handle = self.model.encoder.downsample.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
-        for part in speech.split(6):
-            self.latents(part)
-        handle.remove()
-        missed = fit_downsampling(self.model, torch.cat(features), wanted)
+        block = [layer for layer in self.model.encoder.encoder_seanet.layers if hasattr(layer, "block")][-1]
+        write_logarithms(self.model, self._inputs_of(block, speech[::2]), band_envelopes(samples[::2]))
+        features = self._inputs_of(self.model.encoder.downsample, speech)
+        missed = fit_downsampling(self.model, features, wanted)
         # the semantic row gets the directions in which the envelopes vary most, the acoustic rows all others
         semantic_in, semantic_out, acoustic_in, acoustic_out = self.projections
         envelopes = torch.from_numpy(wanted).float().flatten(0, 1)
-        envelopes[:, : DIMS - ENVELOPE_DIMS] = 0.0
+        envelopes[:, :WAVE_DIMS] = 0.0
         axes = torch.linalg.eigh(envelopes.T @ envelopes).eigenvectors.flip(1)  # [DIMS, DIMS]
         for projection in self.projections:
             projection.weight.zero_()
-        semantic_in.weight[:SEMANTIC_DIMS, :DIMS, 0] = axes[:, :SEMANTIC_DIMS].T
-        semantic_out.weight[:DIMS, :SEMANTIC_DIMS, 0] = axes[:, :SEMANTIC_DIMS]
-        scales = torch.ones(DIMS)
-        scales[: DIMS - ENVELOPE_DIMS] = WAVE_SCALE
-        acoustic_in.weight[SEMANTIC_DIMS:, :DIMS, 0] = axes[:, SEMANTIC_DIMS:].T * scales
-        acoustic_out.weight[:DIMS, SEMANTIC_DIMS:, 0] = axes[:, SEMANTIC_DIMS:] / scales[:, None]
+        first, rest = axes[:, :SEMANTIC_DIMS], axes[:, SEMANTIC_DIMS:]
+        semantic_in.weight[:SEMANTIC_DIMS, :DIMS, 0] = first.T
+        semantic_out.weight[:DIMS, :SEMANTIC_DIMS, 0] = first
+        acoustic_in.weight[SEMANTIC_DIMS:, :DIMS, 0] = rest.T
+        acoustic_out.weight[:DIMS, SEMANTIC_DIMS:, 0] = rest
         return missed
+
+    def _inputs_of(self, module: nn.Module, speech: Tensor) -> Tensor:
+        """What enters a module of the encoder when ``speech`` ``[B, T]`` is encoded."""
+        found: list[Tensor] = []
+        handle = module.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+        for part in speech.split(6):
+            self.latents(part)
+        handle.remove()
+        return torch.cat(found)
 
     def prepare(self) -> None:
         """Make the model ready for a checkpoint, which brings all weights and lifts."""
@@ -119,14 +126,17 @@ class TrainableCodec(nn.Module):
         """
         semantic_in, semantic_out, acoustic_in, acoustic_out = self.projections
         latents = self.latents(samples)
+        weights = segment_weights(latents.detach().permute(0, 2, 1))
         with torch.autocast(samples.device.type, enabled=False):
             acoustic = acoustic_in(latents)
             semantic, commitment = semantic_in(latents), latents.new_zeros(())
             if self.quantized:
                 if num_codebooks is None:
                     num_codebooks = torch.full((len(samples),), len(self.codebooks), device=samples.device)
-                semantic_q, semantic_error = self._quantize(semantic, 0, 1, num_codebooks)
-                acoustic_q, acoustic_error = self._quantize(acoustic, 1, len(self.codebooks), num_codebooks - 1)
+                semantic_q, semantic_error = self._quantize(semantic, weights, 0, 1, num_codebooks)
+                acoustic_q, acoustic_error = self._quantize(
+                    acoustic, weights, 1, len(self.codebooks), num_codebooks - 1
+                )
                 summed = semantic_out(semantic_q) + acoustic_out(acoustic_q)
                 commitment = semantic_error + acoustic_error
             else:
@@ -134,11 +144,14 @@ class TrainableCodec(nn.Module):
         output = self.model.decoder(summed).audio_values[:, 0].float() * OUTPUT_SCALE
         return {"output": output[:, : samples.shape[1]], "commitment": commitment}
 
-    def _quantize(self, values: Tensor, first: int, last: int, counts: Tensor) -> tuple[Tensor, Tensor]:
+    def _quantize(
+        self, values: Tensor, weights: Tensor, first: int, last: int, counts: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Residual quantisation of ``[B, D, frames]`` with the levels ``first`` to ``last``.
 
-        Example ``b`` keeps the first ``counts[b]`` of them; with none it is zero, as in the decoder. Returns the
-        quantised values with straight-through gradients, and the commitment loss.
+        ``weights`` ``[B, frames]``: how much each frame counts. Example ``b`` keeps the first ``counts[b]`` levels;
+        with none it is zero, as in the decoder. Returns the quantised values with straight-through gradients, and the
+        commitment loss.
         """
         vectors = values.permute(0, 2, 1)  # [B, frames, D]
         batch, frames, dim = vectors.shape
@@ -146,11 +159,10 @@ class TrainableCodec(nn.Module):
             residual = vectors.reshape(-1, dim).clone()
             kept = torch.zeros_like(residual)
             counts_per_vector = counts.repeat_interleave(frames)
-            weights = segment_weights(vectors).flatten()
             for level in range(first, last):
                 indices = nearest(residual, self.codebooks[level])
                 if self.training:
-                    self._update(level, residual, indices, weights)
+                    self._update(level, residual, indices, weights.flatten())
                 chosen = self.codebooks[level][indices]
                 residual = residual - chosen
                 kept = kept + chosen * (counts_per_vector > level - first)[:, None]
@@ -159,6 +171,7 @@ class TrainableCodec(nn.Module):
         # what few codebooks leave out the encoder cannot help: it listens to those examples less
         trust = (counts / (last - first)).clamp(max=1.0).square()[:, None, None]
         straight = kept + (vectors - vectors.detach()) * trust
+        alive = alive * weights[..., None]
         error = ((vectors - kept).square() * alive).mean() / (vectors.detach().square().mean() + 1e-6)
         return straight.permute(0, 2, 1), error
 
@@ -182,6 +195,7 @@ class TrainableCodec(nn.Module):
             return 0
         semantic_in, _, acoustic_in, _ = self.projections
         latents = self.latents(samples)
+        weights = segment_weights(latents.permute(0, 2, 1)).flatten()
         mean_usage = float(self.usage[0].mean())
         revived = 0
         for first, last, project in ((0, 1, semantic_in), (1, len(self.codebooks), acoustic_in)):
@@ -189,7 +203,7 @@ class TrainableCodec(nn.Module):
             for level in range(first, last):
                 dead = (self.usage[level] < 0.08 * mean_usage).nonzero()[:, 0]
                 if len(dead):
-                    drawn = torch.randint(len(residual), (len(dead),), generator=generator).to(residual.device)
+                    drawn = torch.multinomial(weights, len(dead), replacement=True, generator=generator)
                     self._restart(level, dead, residual[drawn], 0.5 * mean_usage)
                     revived += len(dead)
                 residual = residual - self.codebooks[level][nearest(residual, self.codebooks[level])]
@@ -201,20 +215,23 @@ class TrainableCodec(nn.Module):
         self.sums[level, codes] = vectors * usage
 
     @torch.no_grad()
-    def start_codebooks(self, latents: Tensor, vectors_per_step: int, iterations: int, seed: int) -> list[float]:
+    def fit_codebooks(self, latents: Tensor, vectors_per_step: int, iterations: int, seed: int) -> list[float]:
         """Fit all codebooks by k-means, level by level, on ``latents`` ``[N, hidden]``; switch the quantiser on.
 
-        The latents are in the order of time. Returns the share of the (weighted) energy that is left after each level.
+        If it is on already, the codes of today are where k-means starts. The latents are in the order of time. Returns
+        the share of the (weighted) energy that is left after each level.
         """
         semantic_in, _, acoustic_in, _ = self.projections
         generator = torch.Generator().manual_seed(seed)
+        weights = segment_weights(latents[None])[0]
         left: list[float] = []
+        size = self.codebooks.shape[1]
         for first, last, project in ((0, 1, semantic_in), (1, len(self.codebooks), acoustic_in)):
             residual = functional.linear(latents, project.weight[:, :, 0])  # [N, D]
-            weights = segment_weights(residual[None])[0]
             total = (weights * residual.square().mean(dim=1)).mean()
             for level in range(first, last):
-                centroids, counts = kmeans(residual, weights, self.codebooks.shape[1], iterations, generator)
+                start = self.codebooks[level] if self.quantized else sample(residual, weights, size, generator)
+                centroids, counts = kmeans(residual, weights, start, iterations, generator)
                 self.codebooks[level] = centroids
                 self.usage[level] = (counts / counts.sum() * vectors_per_step).clamp(min=1e-4)
                 self.sums[level] = centroids * self.usage[level][:, None]
@@ -249,22 +266,32 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     return torch.cat(chunks)
 
 
-def segment_weights(vectors: Tensor) -> Tensor:
-    """Weights ``[B, frames]``, 1 on average, of ``[B, frames, D]``: inverse to the level of the 2 s around.
+def segment_weights(latents: Tensor) -> Tensor:
+    """Weights ``[B, frames]``, 1 on average, of latents ``[B, frames, hidden]``.
 
-    A quiet recording must be quantised as well as a loud one, relative to itself.
+    They are inverse to the level of the 2 s around: a quiet recording must be quantised as well as a loud one,
+    relative to itself. But a third of the training set is silence: it must not take a third of the codes.
     """
-    energy = vectors.square().sum(dim=2)
-    around = functional.avg_pool1d(energy[:, None], 25, stride=1, padding=12, count_include_pad=False)[:, 0]
-    weights = (around + 0.2).rsqrt()
+    activity = band_activity(latents)
+    around = functional.avg_pool1d(activity[:, None], 25, stride=1, padding=12, count_include_pad=False)[:, 0]
+    silence = SILENT_ACTIVITY / (activity + SILENT_ACTIVITY)
+    weights = (around + 0.2).rsqrt() * (1.0 - (1.0 - SILENT_WEIGHT) * silence)
     return weights / weights.mean()
 
 
+def sample(vectors: Tensor, weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Draw ``count`` rows of ``vectors`` ``[N, D]``, as often as ``weights`` ``[N]`` say."""
+    return vectors[torch.multinomial(weights, count, generator=generator)].clone()
+
+
 def kmeans(
-    vectors: Tensor, weights: Tensor, size: int, iterations: int, generator: torch.Generator
+    vectors: Tensor, weights: Tensor, start: Tensor, iterations: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return ``size`` centroids ``[size, D]`` of ``vectors`` ``[N, D]`` and the sum of ``weights`` ``[N]`` of each."""
-    centroids = vectors[torch.multinomial(weights, size, generator=generator)].clone()
+    """Move the centroids ``start`` ``[size, D]`` to the means of ``vectors`` ``[N, D]`` that are nearest to them.
+
+    Returns the centroids and the sum of ``weights`` ``[N]`` of each.
+    """
+    centroids, size = start.clone(), len(start)
     counts = torch.ones(size)
     weighted = vectors * weights[:, None]
     for _ in range(iterations):
@@ -274,7 +301,7 @@ def kmeans(
         centroids = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1e-6)[:, None], centroids)
         empty = (counts == 0).nonzero()[:, 0]
         if len(empty):
-            centroids[empty] = vectors[torch.multinomial(weights, len(empty), generator=generator)]
+            centroids[empty] = sample(vectors, weights, len(empty), generator)
     return centroids, counts
 
 

@@ -9,7 +9,8 @@ an offset nor a hundred. On export it becomes part of the weights, and the model
 from __future__ import annotations
 
 import torch
-from analytic import LIFT, PEAK, SHARPNESS, signal_rows
+from analytic import LIFT, PEAK, SHARPNESS
+from paper_encoder import signal_rows
 from torch import Tensor, nn
 from transformers import MimiModel
 from transformers.models.mimi.modeling_mimi import MimiResnetBlock
@@ -44,10 +45,11 @@ def _after_elu(model: MimiModel, ranks: list[int]) -> list[tuple[nn.Module, tupl
 
 
 @torch.no_grad()
-def prepare_layers(model: MimiModel, ranks: list[int]) -> None:
+def prepare_layers(model: MimiModel, ranks: list[int], floors: Tensor | None = None) -> None:
     """Lift the linear channels, make the last channel of every layer 1, begin residual branches as zero.
 
-    ``ranks``: how many channels are linear after each of the decoder's convolutions but the last.
+    ``ranks``: how many channels are linear after each of the decoder's convolutions but the last. ``floors``: of the
+    exponentials at 100 Hz, which follow the linear channels there.
     """
     for conv, (linear, rectified) in _after_elu(model, ranks):
         lift, gain = torch.zeros(conv.in_channels), torch.ones(conv.in_channels)
@@ -56,6 +58,13 @@ def prepare_layers(model: MimiModel, ranks: list[int]) -> None:
         conv.register_buffer("lift", lift)
         conv.register_buffer("gain", gain)
         conv.register_forward_pre_hook(_take_off)
+    if floors is not None:
+        layers = model.decoder.decoder_seanet.layers
+        first, second = [i for i, layer in enumerate(layers) if hasattr(layer, "conv")][1:3]
+        block = next(layer for layer in layers[first:] if isinstance(layer, MimiResnetBlock))
+        for conv in (block.block[1].conv, layers[second].conv):
+            conv.lift[ranks[1] : ranks[1] + len(floors)] = floors
+            conv.gain[ranks[1] : ranks[1] + len(floors)] = PEAK
     for layers, counts in _halves(model, ranks):
         convs = [layer.conv for layer in layers if hasattr(layer, "conv")]
         for conv, (linear, _) in zip(convs, counts, strict=False):
@@ -111,7 +120,9 @@ def _fold(conv: nn.Module, error: Tensor) -> None:
     weight = (conv.weight.transpose(0, 1) if transposed else conv.weight).double()  # [out, in, taps]
     weight = weight * conv.gain.double()[:, None]
     rounded = weight.half().double()
-    wanted = weight[:, -1] - torch.einsum("oit,i->ot", rounded[:, :-1], (conv.lift + error)[:-1].double())
+    # the rounded bias of an exponential is no offset after it
+    lifts = conv.lift.double() + torch.where(conv.lift < 0, 0.0, error)
+    wanted = weight[:, -1] - torch.einsum("oit,i->ot", rounded[:, :-1], lifts[:-1])
     constant = wanted.half().double()
     # taps that meet in one output sample: all of them, or those of one phase
     phases = conv.stride[0] if transposed else 1

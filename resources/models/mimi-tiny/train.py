@@ -1,10 +1,10 @@
 """Train mimi-tiny: ``python train.py DATA_FOLDER --out RUN_FOLDER [--resume]``.
 
 It starts from a codec on paper (``analytic.py``) with k-means codebooks, level by level. Then the quantised codec is
-trained with straight-through gradients, EMA codebooks and quantizer dropout, and at last with an adversary. The
-learning rate warms up, stays, and falls to zero over the last part; the codebooks are then fitted once more to the
-averaged weights. The run folder holds ``checkpoint.pt`` (everything, for ``--resume``), ``log.jsonl`` and ``model/``
-(what ships).
+trained with straight-through gradients, EMA codebooks and quantizer dropout, and with an adversary at last, where
+``--adversarial-steps`` asks for it. The learning rate warms up, stays, and falls to zero over the last part; the
+codebooks are then fitted once more, to the averaged weights. The run folder holds ``checkpoint.pt`` (everything, for
+``--resume``), ``log.jsonl`` and ``model/`` (what ships).
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class Trainer:
         missed = self.codec.write_paper_codec(torch.from_numpy(speech))
         self.averaged = copy.deepcopy(self.codec.model).requires_grad_(False)
         stacked = self.collect_latents(self.codec, NUM_LATENTS)
-        left = self.codec.start_codebooks(stacked, VECTORS_PER_STEP, KMEANS_ITERATIONS, self.seed)
+        self.codec.train()
+        left = self.codec.fit_codebooks(stacked, VECTORS_PER_STEP, KMEANS_ITERATIONS, self.seed)
         self.log({"missed": round(missed, 4), "latents": len(stacked), "left": [round(value, 4) for value in left]})
 
     # -- one step ----------------------------------------------------------------------------------------------
@@ -190,7 +191,6 @@ class Trainer:
             samples = torch.from_numpy(self.corpus.batch(rng, 4, 144 * FRAME_SAMPLES, level_only=True))
             with self._autocast():
                 latents.append(codec.latents(samples.to(self.device)).permute(0, 2, 1).flatten(0, 1))
-        codec.train()
         return torch.cat(latents)
 
     # -- state -------------------------------------------------------------------------------------------------
@@ -236,8 +236,10 @@ class Trainer:
         print(json.dumps(entry), flush=True)
 
     @torch.no_grad()
-    def validate(self, num_clips: int = 8, clip_s: float = 5.0) -> dict[str, float]:
-        """STOI of the averaged weights on unseen speakers, and the mel loss, per number of codebooks."""
+    def validate(
+        self, codec: TrainableCodec | None = None, num_clips: int = 8, clip_s: float = 5.0
+    ) -> dict[str, float]:
+        """STOI of ``codec`` (the averaged weights) on unseen speakers, and the mel loss, per number of codebooks."""
         from pystoi import stoi
 
         clips = self.corpus.validation[:: max(1, len(self.corpus.validation) // num_clips)][:num_clips]
@@ -246,7 +248,7 @@ class Trainer:
         length = int(clip_s * SAMPLE_RATE_HZ) // FRAME_SAMPLES * FRAME_SAMPLES
         batch = np.stack([np.pad(c[:length], (0, max(0, length - len(c)))) for c in clips]).astype(np.float32) / 32768
         target = torch.from_numpy(batch).to(self.device)
-        codec = self.shippable()
+        codec = codec or self.shippable()
         scores: dict[str, float] = {}
         for count in (1, 4, 8, 16, 32):
             with self._autocast():
@@ -296,9 +298,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, log and exported model")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=760, help="length of the whole run")
-    parser.add_argument("--adversarial-steps", type=int, default=120)
-    parser.add_argument("--decay-steps", type=int, default=380)
+    parser.add_argument("--steps", type=int, default=1150, help="length of the whole run")
+    parser.add_argument("--adversarial-steps", type=int, default=0, help="the last ones, with an adversary")
+    parser.add_argument("--decay-steps", type=int, default=500)
     parser.add_argument("--peak-rate", type=float, default=3e-5)
     parser.add_argument("--stop-after", type=int, help="leave the plan at this step (to test, or to pause)")
     parser.add_argument("--checkpoint-every", type=int, default=200, help="steps between checkpoints")
@@ -350,6 +352,10 @@ def main() -> None:
     trainer.save()
     trainer.log(trainer.validate())
     codec = trainer.shippable()
+    if trainer.step == trainer.plan.steps:
+        latents = trainer.collect_latents(codec, NUM_LATENTS)
+        codec.fit_codebooks(latents, VECTORS_PER_STEP, 1, trainer.seed)
+        trainer.log({"refitted": True, **trainer.validate(codec)})
     codec.fill_model()
     export(codec.model, options.out / "model")
     draw_curve(options.out)
