@@ -9,6 +9,7 @@ the time from the first input event of each frame until that frame was with the 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import re
@@ -41,7 +42,8 @@ def measure(hours: float, size: tuple[int, int], lanes: str = "all") -> dict[str
     from mimi_gui.ui.timeline import Wall
 
     app = QApplication([])
-    sys.setswitchinterval(0.0005)  # as the window does, see QuietCollector
+    sys.setswitchinterval(0.0005)  # both as the window does, see QuietCollector
+    gc.disable()
     apply_theme(app, DARK)
     rng = np.random.default_rng(0)
     num_samples = int(3600 * hours * RATE)

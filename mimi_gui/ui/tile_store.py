@@ -18,7 +18,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 log = logging.getLogger(__name__)
 
-_PAUSE_MS, _MOVING_S = 25, 0.05
+_PAUSE_MS, _MOVING_S = 50, 0.1
 
 Recipe = Callable[[], np.ndarray]
 
