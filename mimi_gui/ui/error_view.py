@@ -33,6 +33,7 @@ class ErrorView(Lane):
         self._moments: tuple[Moment, ...] = ()
         self._low, self._high = 0.0, 1.0
         self.placeholder = "The error per frame appears here once the reconstruction is complete"
+        self.draws_lightly = True
         self.setMinimumHeight(HEADER_PX + 34)
         self.setToolTip(
             "How far the reconstruction is off in each 80 ms frame; taller is worse.\n"
@@ -122,9 +123,6 @@ class ErrorView(Lane):
             x = columns.x_of(np.arange(edges[0], edges[-1] + 1) * strip.frame_s)
             pixels[:, x[(x >= 0) & (x < columns.num)]] = ground
         return True
-
-    def draws_over(self, columns: Columns) -> bool:
-        return any(m.end_s > columns.start_s and m.start_s < columns.end_s for m in self._moments)
 
     def draw_vector(self, painter: QPainter, rect: QRect) -> bool:
         strip = self._strip

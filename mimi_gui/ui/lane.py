@@ -58,6 +58,7 @@ class Lane(TimeCanvas):
         self._plot: tuple[QImage, QRect] | None = None  # what is in sight, and where in the image it stands
         self.pose = ""  # "axes" or "bare" while a picture is taken of it, see picture.py
         self.placeholder = ""
+        self.draws_lightly = False  # whether `draw_plot` is so quick that it need not be kept
         self.note = ""  # at the right end of the title: how to read what is shown
         self.setMinimumHeight(HEADER_PX + 24)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -194,6 +195,10 @@ class Lane(TimeCanvas):
                 painter.drawImage(plot.topLeft(), image, source)
             else:
                 painter.drawImage(plot, image, source)
+            if self.draws_lightly and not self.is_empty():
+                painter.setClipRect(plot)
+                painter.translate(plot.topLeft())
+                self.draw_plot(painter, plot.size(), ratio)
             painter.restore()
             self.draw_loop(painter, self.plot_rect())
 
@@ -206,7 +211,7 @@ class Lane(TimeCanvas):
         self._step_s, self._duration_s = columns.step_s, self.axis.duration_s
         self.prepare(None if self.is_zooming else columns)
         shown = None if self.is_empty() else self._shown_columns(columns)
-        if shown is not None and not self.draws_over(columns):
+        if shown is not None and (self.draws_lightly or not self.draws_over(columns)):
             return shown
         if self._over.size() != size:  # else the same memory again: fresh one costs more than the copy
             self._over = QImage(size, QImage.Format.Format_RGB32)

@@ -26,7 +26,7 @@ from mimi_gui.ui.time_axis import TimeAxis, format_time
 from mimi_gui.ui.time_canvas import GUTTER_PX
 
 _COARSER_LEVELS, _FINER_LEVELS = 6, 2  # how far to look for a stand-in
-_KEPT_TILES = 256
+_KEPT_TILES = 512
 _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 3000, 4000, 5000, 6000, 8000, 10_000, 12_000, 16_000, 20_000)
 DIFFERENCE_RANGE_DB = 30.0
 
@@ -230,7 +230,8 @@ class SpectrogramView(Lane):
         if self._sounds and columns is not None:
             settings = self._settings
             level = spectrogram.level_for(columns.step_s, self._sample_rate, settings)
-            begin, end = self._tile_columns(columns.edges_s, level)
+            ends_s = np.array([columns.start_s, columns.start_s + columns.step_s, columns.end_s])
+            begin, end = self._tile_columns(ends_s, level)
             first, last = int(begin[0]) // spectrogram.TILE_COLUMNS, int(end[-1]) // spectrogram.TILE_COLUMNS
             most = spectrogram.num_tiles(len(self._sounds[0]), settings, level) - 1
             # What comes into sight next is made last.
@@ -308,16 +309,17 @@ class SpectrogramView(Lane):
 
     def _picked_tile(self, key: tuple[object, ...], height: int) -> np.ndarray | None:
         """A tile on its rows of pixels, uint8 [N, height], if it is there; kept while these stay."""
-        now = (height, self._frequencies.low, self._frequencies.high, self._settings, self._version)
+        now = (self._frequencies.low, self._frequencies.high, self._settings, self._version)
         if now != self._picked_for:
             self._picked.clear()
             self._picked_for = now
-        picked = self._picked.get(key)
+        place = (height, key)  # two heights: while it is zoomed, and at rest
+        picked = self._picked.get(place)
         if picked is None:
             tile = self._store.get(key)
             if tile is None or tile.shape[0] != self._num_rows():
                 return None  # not made yet, or it could not be made
-            picked = self._picked[key] = np.ascontiguousarray(self._pick_rows(tile, height).T)
+            picked = self._picked[place] = np.ascontiguousarray(self._pick_rows(tile, height).T)
             if len(self._picked) > _KEPT_TILES:
                 self._picked.popitem(last=False)
         return picked
