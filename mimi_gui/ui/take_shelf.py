@@ -59,6 +59,11 @@ class TakeShelf(QObject):
         """The take that is A; None for the original."""
         return next((kept for kept in self._takes if kept.take is self._transport.take), None)
 
+    @property
+    def hears_original(self) -> bool:
+        """Whether A is what Mimi heard: no take, and not the untouched file."""
+        return self._transport.take is None
+
     def is_heard_as_b(self, kept: KeptTake) -> bool:
         """Whether B is decoded from the same tokens and codebooks."""
         document = self._session.document
