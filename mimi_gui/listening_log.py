@@ -143,7 +143,8 @@ def _signal_words(signal: object) -> str:
     if not isinstance(signal, dict):
         return "(not a record)"
     facts = {k: v for k, v in signal.items() if k != "name"}
-    parts = [f"{k} {v if isinstance(v, str) else json.dumps(v)}" for k, v in facts.items()]
+    parts = [f"{v}" if str(v).startswith(f"{k}:") else f"{k} {v if isinstance(v, str) else json.dumps(v)}"
+             for k, v in facts.items()]  # fmt: skip
     return ", ".join([str(signal.get("name", "?")), *parts])
 
 

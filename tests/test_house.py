@@ -24,7 +24,7 @@ MAY_IMPORT_TORCH = {
 
 # Lower floors never import higher ones. Modules on the same floor may import each other without circles.
 FLOORS = [
-    {"errors"},
+    {"errors", "threads"},
     {"resources", "target", "kept_sound"},
     {"codes", "audio"},
     {"clip", "priority", "takes", "sound_devices"},

@@ -95,6 +95,10 @@ SPECS = (
     Spec("Playback", "pin", "&Keep B as Take A", ("P",), "Compare other codebooks with what is heard now", "tokens"),
     Spec("Playback", "next_take", "Ne&xt Take as A", ("Shift+A",), "Hear the next kept take as A", "tokens"),
     Spec("Playback", "unpin", "&Original as A Again", ("Shift+P",), "Put the take away", "tokens"),
+    Spec(
+        "Playback", "hear_file", "Untouched &File as A", ("Shift+O",),
+        "Hear the file itself as A, at its own rate and in stereo, or again what Mimi heard", "sound",
+    ),
     _line("Playback"),
     Spec("Playback", "loop", "&Loop", ("L",), "Play the selected region again and again", "sound", True),
     Spec("Playback", "loop_start", "Loop Sta&rt Here", ("[",), "The loop begins at the playhead", "sound"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soxr
 
 from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.codes import CodecInfo, Codes
@@ -146,14 +147,16 @@ class SaveReport(Job):
 class MatchLoudness(Job):
     """Measure both sides over the span that is listened to. Result: LoudnessMatch."""
 
-    a: np.ndarray  # float32 [T]
-    b: np.ndarray  # float32 [T]
-    sample_rate: int
+    a: np.ndarray  # float32 [T] or [T, 2], at ``rate_a``
+    b: np.ndarray  # float32 [T], at ``rate_b``
+    rate_a: int
+    rate_b: int
 
     def run(self, desk: Desk) -> LoudnessMatch:
         from mimi_gui.analysis.loudness import matching_gains  # scipy: half a second that the start does not have
 
-        match = matching_gains(self.a, self.b, self.sample_rate, cancel=desk.is_cancelled)
+        b = self.b if self.rate_a == self.rate_b else soxr.resample(self.b, self.rate_b, self.rate_a)
+        match = matching_gains(self.a, b, self.rate_a, cancel=desk.is_cancelled)
         let_go(self.a, self.b)
         return match
 

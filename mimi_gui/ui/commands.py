@@ -280,8 +280,11 @@ class Commands(QObject):
     def unpin(self) -> None:
         self._transport.unpin()
 
+    def hear_file(self) -> None:
+        self._transport.hear_file()
+
     def match(self, on: bool) -> None:
-        self._transport.set_match(on)
+        self._transport.levels.set_on(on)
 
     def loop(self) -> None:
         self._transport.toggle_loop()

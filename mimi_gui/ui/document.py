@@ -88,9 +88,15 @@ class Document:
 
 @dataclass(frozen=True)
 class Take:
-    """A reconstruction that stands in for the original as side A."""
+    """What stands in for the original as side A: another reconstruction, or the untouched file."""
 
-    samples: np.ndarray  # float32 [T]
+    samples: np.ndarray  # float32 [T], of a file also [T, 2]
     envelope: Envelope
     title: str
     codes: Codes | None = None  # what it was decoded from
+    sample_rate: int = 0  # a file's own; 0: the codec's
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is the recording's own file."""
+        return self.sample_rate > 0

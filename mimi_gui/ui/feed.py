@@ -14,14 +14,14 @@ class Feed:
     """A clip at the device's rate and the array at the codec's rate that it is filled from, which may still grow.
 
     Attributes:
-        samples: float32 [T]. done: how many of them the clip has.
+        samples: float32 [T] or [T, 2] at ``source_rate``. done: how many of them the clip has.
     """
 
     def __init__(self, samples: np.ndarray, source_rate: int, clip_rate: int) -> None:
         self.samples = samples
-        self.clip = Clip.for_samples(len(samples), source_rate, clip_rate)
+        self.clip = Clip.for_samples(len(samples), source_rate, clip_rate, 1 if samples.ndim == 1 else samples.shape[1])
         self.done = 0
-        self._source_rate = source_rate
+        self.source_rate = source_rate
         self._overdub: Overdub | None = None
 
     @property
@@ -37,7 +37,7 @@ class Feed:
         if not self.clip.is_finished or len(samples) != len(self.samples):
             return False
         self.samples = samples
-        self._overdub = Overdub(self.clip, self._source_rate, len(samples))
+        self._overdub = Overdub(self.clip, self.source_rate, len(samples))
         return True
 
     def preview(self, start: int, samples: np.ndarray, lead: int, busy: tuple[int, int] | None) -> None:

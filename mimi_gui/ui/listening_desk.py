@@ -6,6 +6,7 @@ What the pages need of scipy is imported on the analysis thread first, so that o
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QFontDatabase
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QMainWindow, QPlainTextEdit, QVBoxLayout, QWidget
 
+from mimi_gui.ui.document import Take
 from mimi_gui.ui.listening_jobs import ImportListening, LogRead, ReadLog
 from mimi_gui.ui.notices import Notice
 from mimi_gui.ui.session import Session
@@ -77,11 +79,12 @@ class ListeningDesk(QObject):
         codec: WorkerThread,
         files: WorkerThread,
         measuring: WorkerThread,
+        takes: Callable[[], Sequence[Take]],
     ) -> None:
         super().__init__(window)
         self._owner, self._session, self._transport, self._settings = window, session, transport, settings
         self._theme = theme
-        self._codec, self._files, self._measuring = codec, files, measuring
+        self._codec, self._files, self._measuring, self._takes = codec, files, measuring, takes
         self.window: ListeningWindow | None = None
         self.draw = secrets.randbelow
         self._player: ABPlayer | None = None
@@ -118,6 +121,7 @@ class ListeningDesk(QObject):
         self.window = ListeningWindow(
             str(kind), self._session, self._transport, player, self._settings, self._codec, self._files,
             self._measuring, Path(folder) if folder else usual_folder(), self._theme, self._owner, draw=self.draw,
+            takes=self._takes(),
         )  # fmt: skip
         self.window.finished.connect(self._closed)
         self.window.show()  # not open(): on macOS that would be a sheet

@@ -16,10 +16,9 @@ from PySide6.QtCore import QObject, Signal, Slot
 from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.codes import Codes
 from mimi_gui.ui.analysis_jobs import DecodeRung
-from mimi_gui.ui.document import Document
+from mimi_gui.ui.document import Document, Take
 from mimi_gui.ui.listening_jobs import Prepared, PrepareStimuli, Source
 from mimi_gui.ui.session import Session
-from mimi_gui.ui.transport import Transport
 from mimi_gui.ui.worker import Failure, Progress, WorkerThread
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -35,8 +34,8 @@ def codebook_words(count: int) -> str:
     return f"{count} codebook{'' if count == 1 else 's'}"
 
 
-def sources(document: Document, transport: Transport) -> list[Source]:
-    """All that can be compared: originals first, then what is decoded, then what was kept."""
+def sources(document: Document, takes: Sequence[Take]) -> list[Source]:
+    """All that can be compared: originals first, then what is decoded, then the takes that were kept."""
     found: list[Source] = []
     recording = document.recording
     if recording is not None:
@@ -52,8 +51,10 @@ def sources(document: Document, transport: Transport) -> list[Source]:
         title = f"Reconstruction, mix of {codebook_words(document.sounding)}"
         found.append(Source(title, document.sound, document.info.sample_rate, document.sounding))
     found += levels(document)
-    if transport.take is not None:
-        found.append(Source(f"Take, {transport.take.title}", transport.take.samples, document.info.sample_rate))
+    found += [
+        Source(f"Take {number}, {take.title}", take.samples, document.info.sample_rate)
+        for number, take in enumerate(takes, 1)
+    ]
     return found
 
 

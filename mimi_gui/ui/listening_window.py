@@ -7,6 +7,7 @@ worker threads.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Slot
@@ -15,6 +16,7 @@ from PySide6.QtWidgets import QDialog, QStackedWidget, QVBoxLayout, QWidget
 
 from mimi_gui.analysis.blind import Draw
 from mimi_gui.playback import ABPlayer
+from mimi_gui.ui.document import Take
 from mimi_gui.ui.listening_jobs import LogRead, Prepared, ReadLog, SaveLog
 from mimi_gui.ui.listening_run import (
     Run,
@@ -57,6 +59,7 @@ class ListeningWindow(QDialog):
         theme: Theme,
         parent: QWidget | None = None,
         *,
+        takes: Sequence[Take] = (),
         draw: Draw = secrets.randbelow,
     ) -> None:
         super().__init__(parent)
@@ -83,7 +86,7 @@ class ListeningWindow(QDialog):
         envelope = document.recording.envelope if document.recording is not None else document.sound_envelope
         span = default_span(envelope, document.duration_s, transport.loop)
         self.setup = SetupPage(
-            theme, kind, sources(document, transport), levels(document), envelope, document.duration_s, span, folder,
+            theme, kind, sources(document, takes), levels(document), envelope, document.duration_s, span, folder,
             settings.value.listener,
         )  # fmt: skip
         self._envelope = envelope

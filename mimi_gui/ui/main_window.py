@@ -84,6 +84,7 @@ class MainWindow(QMainWindow):
         self.listening = self.commands.listening = ListeningDesk(
             self, self.session, self.transport, settings, theme,
             self.codec_thread, self.files_thread, self.measure_thread,
+            lambda: [kept.take for kept in self.panels.shelf.takes],
         )  # fmt: skip
         self.guard = self.session.guard = UnsavedGuard(
             self, self.session, self.panels.editing, self.commands.save_edits

@@ -120,7 +120,7 @@ class PreferencesDialog(QDialog):
         folder.clicked.connect(self._choose_folder)
         self.device.activated.connect(self._device_chosen)
         self.output.activated.connect(self._output_chosen)
-        self.match.toggled.connect(transport.set_match)
+        self.match.toggled.connect(transport.levels.set_on)
         self.codebooks.valueChanged.connect(self._codebooks_chosen)
         self.theme.activated.connect(self._theme_chosen)
 

@@ -108,7 +108,7 @@ class TakeShelf(QObject):
     @Slot()
     def _take_in(self) -> None:
         take = self._transport.take
-        if take is not None and self.heard_as_a is None:
+        if take is not None and not take.is_file and self.heard_as_a is None:
             self._count += 1
             kept = KeptTake(self._count, take, self._session.document.codebooks)
             self._takes = (*self._takes, kept)[-MOST_TAKES:]

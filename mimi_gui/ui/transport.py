@@ -8,29 +8,27 @@ long recording never holds the window up.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 
 from mimi_gui.analysis.excerpts import Excerpts
 from mimi_gui.errors import PlaybackUnavailable
 from mimi_gui.playback import ABPlayer, OutputDevice, list_devices
-from mimi_gui.ui.analysis_jobs import MatchLoudness
 from mimi_gui.ui.codec_jobs import Preview
 from mimi_gui.ui.document import Take
 from mimi_gui.ui.feed import Feed
+from mimi_gui.ui.level_match import LevelMatch
 from mimi_gui.ui.notices import Notice
+from mimi_gui.ui.original_file import OriginalFile
 from mimi_gui.ui.row import Row
 from mimi_gui.ui.session import Session
 from mimi_gui.ui.settings import SettingsStore
+from mimi_gui.ui.stand_in import StandIn, take_over
 from mimi_gui.ui.worker import Desk, Failure, Job, WorkerThread
-
-if TYPE_CHECKING:
-    from mimi_gui.analysis.loudness import LoudnessMatch
 
 _LIVELY_MS = 20  # while something moves
 _IDLE_MS = 200  # a device may vanish
-_SETTLE_MS = 300  # a loop edge that is being dragged
 _READ_AHEAD_S = 0.02  # what the sound card's block and a late callback may read beyond the latency
 _TOPIC = "sound"
 
@@ -43,19 +41,12 @@ class ListDevices(Job):
         return tuple(list_devices())
 
 
-class _StandIn(ABPlayer):
-    """Stands where the player stood while that is lent: on the silent clock, and never opened."""
-
-    def open(self, *args: object, **options: object) -> None:
-        """Not while a listening test has the sound."""
-
-
 class Transport(QObject):
     """Play, switch, loop, match. Signals tell facts; the attributes hold the rest.
 
     Attributes:
         loop: the selected region in seconds, or None; loops: whether it is played again and again.
-        match: what the loudness measurement found, or None while unknown.
+        levels: how loud both are beside each other.
         take: what is heard as A instead of the original, or None.
         difference_gain_db: how much louder than it is A minus B is played.
     """
@@ -81,7 +72,8 @@ class Transport(QObject):
         self.player.set_volume(settings.value.volume)
         self.loop: tuple[float, float] | None = None
         self.loops = False
-        self.match: LoudnessMatch | None = None
+        self.levels = LevelMatch(measuring, settings, self)
+        self._file = OriginalFile(session, measuring, self)
         self.take: Take | None = None
         self.difference_gain_db = 0.0
         self.devices: tuple[OutputDevice, ...] = ()
@@ -92,14 +84,13 @@ class Transport(QObject):
         self._told: tuple[object, ...] = ()
         self._error = ""
         self._listing: int | None = None
-        self._matching: int | None = None
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._tick)
-        self._settling = QTimer(self)
-        self._settling.setSingleShot(True)
-        self._settling.setInterval(_SETTLE_MS)
-        self._settling.timeout.connect(self._measure)
+        self.levels.due.connect(self._measure)
+        self.levels.changed.connect(self._apply_match)
+        self._file.read.connect(self.use_take)
+        self._file.noticed.connect(self.noticed)
         session.source_changed.connect(self._new_document)
         session.sound_changed.connect(self._new_sound)
         session.sound_grew.connect(self._wake)
@@ -142,7 +133,7 @@ class Transport(QObject):
         self._end_row()
         lent = self.player
         lent.pause()
-        self.player = _StandIn()
+        self.player = StandIn()
         self._dress(self.player, lent)
         self._wake()
         return lent
@@ -158,23 +149,17 @@ class Transport(QObject):
 
     def _dress(self, player: ABPlayer, like: ABPlayer) -> None:
         """Give ``player`` the clips and the state of ``like``."""
-        clips = [feed.clip if feed is not None else None for feed in (self._a, self._b)]
-        player.clear_loop()
+        clips = None
         if player.sample_rate == self._clip_rate:
-            player.set_clips(clips[0], clips[1])
+            clips = (self._a.clip if self._a is not None else None, self._b.clip if self._b is not None else None)
         else:
             self._fill(a=True, b=True)  # at this player's rate
-        player.set_side(like.side)
-        player.set_gains_db(*like.gains_db)
-        player.set_volume(like.volume)
-        if self.loops and self.loop is not None:
-            player.set_loop(*self.loop)
-        player.seek(like.position_s)
+        take_over(player, like, clips, self.loop if self.loops else None)
 
     def close(self) -> None:
         """Fall silent and let the device go."""
         self._timer.stop()
-        self._settling.stop()
+        self.levels.close()
         self.player.close()
 
     # Wishes
@@ -257,7 +242,11 @@ class Transport(QObject):
             return
         self._end_row()
         self.player.clear_loop()
-        row = self._row = Row(spans, self._a, self._b, document.info.sample_rate, self.player.sample_rate)
+        a, rate = self._a, document.info.sample_rate
+        if a is not None and a.source_rate != rate and document.recording is not None:
+            # A row is cut out at the codec's rate.
+            a = Feed(document.recording.waveform.samples, rate, self.player.sample_rate)
+        row = self._row = Row(spans, a, self._b, rate, self.player.sample_rate)
         self.player.set_clips(row.clip_a, row.clip_b)
         self.player.seek(0.0)
         self.player.play()
@@ -296,7 +285,7 @@ class Transport(QObject):
             self.loop = self.player.loop_s or self.loop
         else:
             self.player.clear_loop()
-        self._settling.start()
+        self.levels.wait()
         self._wake()
 
     def pin(self) -> None:
@@ -313,6 +302,14 @@ class Transport(QObject):
         if self.take is not None:
             self.use_take(None)
 
+    def hear_file(self) -> None:
+        """Hear the recording's own file as A, at its own rate and with its channels; once more: what Mimi heard."""
+        if self.take is not None and self.take.is_file:
+            self.use_take(None)
+        else:
+            self._file.ask()
+
+    @Slot(object)
     def use_take(self, take: Take | None) -> None:
         """Hear this as side A; None: the original again."""
         self.take = take
@@ -321,11 +318,6 @@ class Transport(QObject):
         self._measure()
         self.changed.emit()
         self._wake()
-
-    def set_match(self, on: bool) -> None:
-        """Play both equally loud, or as decoded."""
-        self._settings.update(level_match=on)
-        self._apply_match()
 
     def set_volume(self, volume: float) -> None:
         """0 is silence, 1 as it is."""
@@ -356,7 +348,7 @@ class Transport(QObject):
         self.player.stop()
         self.player.clear_loop()
         self.player.set_gains_db(0.0, 0.0)
-        self.loop, self.loops, self.match = None, False, None
+        self.loop, self.loops, self.levels.result = None, False, None
         self.take = None
         self._a = self._b = None
         self._fill(a=True)
@@ -366,7 +358,7 @@ class Transport(QObject):
 
     @Slot()
     def _new_sound(self) -> None:
-        self.match = None
+        self.levels.result = None
         self._end_row()
         sound, feed = self._session.document.sound, self._b
         # B goes on as before, without a gap, wherever the new mix is not there yet.
@@ -396,7 +388,7 @@ class Transport(QObject):
         if a:
             self._a = None
             if self.take is not None:
-                self._a = Feed(self.take.samples, document.info.sample_rate, rate)
+                self._a = Feed(self.take.samples, self.take.sample_rate or document.info.sample_rate, rate)
             elif document.recording is not None:
                 waveform = document.recording.waveform
                 self._a = Feed(waveform.samples, waveform.sample_rate, rate)
@@ -421,26 +413,20 @@ class Transport(QObject):
         document = self._session.document
         if self._a is None or document.sound is None or not document.is_complete:
             return
-        rate = document.info.sample_rate
         start, end = self.loop if self.loop is not None and self.loops else (0.0, document.duration_s)
-        span = slice(round(start * rate), round(end * rate))
-        self._measuring.cancel(self._matching)
-        job = MatchLoudness(self._a.samples[span], document.sound[span], rate)
-        self._matching = self._measuring.submit(job)
+        rate_a, rate_b = self._a.source_rate, document.info.sample_rate
+        a, b = (x[round(start * rate) : round(end * rate)]
+                for x, rate in ((self._a.samples, rate_a), (document.sound, rate_b)))  # fmt: skip
+        self.levels.measure(a, b, rate_a, rate_b)
 
+    @Slot()
     def _apply_match(self) -> None:
-        if self.match is not None and self._settings.value.level_match:
-            self.player.set_gains_db(self.match.gain_a_db, self.match.gain_b_db)
-        else:
-            self.player.set_gains_db(0.0, 0.0)
+        self.player.set_gains_db(*self.levels.gains_db)
         self.changed.emit()
 
     @Slot(object, object)
     def _job_finished(self, number: int, result: object) -> None:
-        if number == self._matching:
-            self.match = cast("LoudnessMatch", result)
-            self._apply_match()
-        elif number == self._listing:
+        if number == self._listing:
             self.devices = cast("tuple[OutputDevice, ...]", result)
             self.devices_changed.emit(result)
 

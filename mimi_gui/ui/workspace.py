@@ -134,7 +134,7 @@ class Workspace(QWidget):
         bar.seek_requested.connect(transport.seek)
         bar.loop_toggled.connect(self._loop_toggled)
         bar.side_requested.connect(transport.set_side)
-        bar.match_toggled.connect(transport.set_match)
+        bar.match_toggled.connect(transport.levels.set_on)
         bar.volume_changed.connect(transport.set_volume)
         bar.device_requested.connect(transport.use_device)
         bar.rescan_requested.connect(transport.rescan)
@@ -167,7 +167,7 @@ class Workspace(QWidget):
     def _show_side_a(self) -> None:
         take, recording = self._transport.take, self._session.document.recording
         if take is not None:
-            self.wall.set_source(take.envelope, f"Take: {take.title}")
+            self.wall.set_source(take.envelope, f"{'Original' if take.is_file else 'Take'}: {take.title}")
         else:
             self.wall.set_source(recording.envelope if recording else None, "Original, as Mimi hears it")
 
@@ -268,7 +268,7 @@ class Workspace(QWidget):
         self._show_labels()
 
     def _show_match(self) -> None:
-        match, on = self._transport.match, self._settings.value.level_match
+        match, on = self._transport.levels.result, self._settings.value.level_match
         if match is None or not on:
             self.bar.set_match(on, None)
             return
@@ -292,7 +292,7 @@ class Workspace(QWidget):
             kbps = document.info.bitrate_kbps(document.sounding)
             count = document.sounding
             b = f"mix of {count}" if document.is_mix else f"{count} codebooks, {kbps:.2f} kbit/s"
-        name = "Original" if take is None else "Take"
+        name = "Original" if take is None or take.is_file else "Take"
         self.bar.set_labels((name, a if take is None else take.title), ("Reconstruction", b))
 
     @Slot(object)
