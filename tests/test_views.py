@@ -16,10 +16,10 @@ from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from mimi_gui.analysis.envelope import Envelope, EnvelopeBuilder
+from mimi_gui.analysis.token_usage import usage_per_bin
 from mimi_gui.codes import CodecInfo
 from mimi_gui.ui import theme as theme_module
 from mimi_gui.ui.codebooks_control import CodebooksControl
-from mimi_gui.analysis.token_usage import usage_per_bin
 from mimi_gui.ui.icons import app_icon, icon, icon_names
 from mimi_gui.ui.lane import GUTTER_PX, HEADER_PX
 from mimi_gui.ui.theme import DARK, LIGHT, Theme, ThemeKeeper, code_indices, code_table, contrast
