@@ -240,8 +240,8 @@ def live(card: SoundCard, model: str, seconds: float) -> Verdict:
         f"{100 * skipped / frames:.3f} % of {frames} frames dropped ({100 * MOST_SKIPPED} %)",
         skipped / frames <= MOST_SKIPPED,
     )
-    due = seconds / figures.frame_s
-    verdict.check(f"{figures.num_frames} of {due:.0f} frames came", abs(figures.num_frames - due) < 0.01 * due + 40)
+    due = (seconds - stopped_s) / figures.frame_s
+    verdict.check(f"{frames} of {due:.0f} frames came", abs(frames - due) < 0.02 * due + 40)
     verdict.check(f"latency drifts by {1000 * (last - first):+.0f} ms (20)", abs(last - first) <= MOST_DRIFT_S)
     verdict.check(f"memory grows by {growth:+.0f} MiB an hour ({MOST_GROWTH_MIB:.0f})", growth <= MOST_GROWTH_MIB)
     verdict.check(problem or "no error", not problem)
