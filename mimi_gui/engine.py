@@ -76,14 +76,14 @@ class Engine:
             return encoder.run(x, before, num_codebooks)
 
         with arithmetic(self.device, self.precision):
-            if self._graphs is None:
-                num_frames = samples.shape[1] // self.info.frame_size
-                size = self._size(num_frames)
-                if size == num_frames:
-                    return step(samples, state)
+            num_frames = samples.shape[1] // self.info.frame_size
+            size = self._size(num_frames)
+            if size > num_frames:
                 filled = F.pad(samples, (0, (size - num_frames) * self.info.frame_size))
                 codes, state = encoder.run(filled, state, num_codebooks, num_frames)
                 return codes[:, :, :num_frames], state
+            if self._graphs is None:
+                return step(samples, state)
             return self._graphs.run(("encode", num_codebooks), step, samples, state)
 
     def decode(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
@@ -103,13 +103,13 @@ class Engine:
             return decoder.run(x, before, codebooks)
 
         with arithmetic(self.device, self.precision):
-            if self._graphs is None:
-                num_frames = codes.shape[2]
-                size = self._size(num_frames)
-                if size == num_frames:
-                    return step(codes, state)
+            num_frames = codes.shape[2]
+            size = self._size(num_frames)
+            if size > num_frames:
                 samples, state = decoder.run(F.pad(codes, (0, size - num_frames)), state, codebooks, num_frames)
                 return samples[:, : num_frames * self.info.frame_size], state
+            if self._graphs is None:
+                return step(codes, state)
             return self._graphs.run(("decode", *codebooks), step, codes, state)
 
     def _size(self, num_frames: int) -> int:
