@@ -35,12 +35,15 @@ class PageKeeper:
         self._lock = threading.Lock()
         self._maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
         self._thread: threading.Thread | None = None
+        self._floor = 0  # bytes of files in memory that are not ours: libraries above all
 
     def watch(self, mapped: mmap.mmap) -> None:
         """Know one more file, until it is closed or forgotten."""
         if not hasattr(mmap, "MADV_DONTNEED") or not Path("/proc/self/status").exists():
             return
         with self._lock:
+            if not self._maps:
+                self._floor = _resident_bytes()
             self._maps.add(mapped)
             if self._thread is None and self._num_bytes() > MOST_RESIDENT_BYTES:
                 self._thread = threading.Thread(target=self._run, name="page-keeper", daemon=True)
@@ -48,14 +51,15 @@ class PageKeeper:
 
     def look(self) -> None:
         """Hand everything back if too much of files is in memory."""
-        text = Path("/proc/self/status").read_text()
-        found = re.search(r"RssFile:\s+(\d+) kB", text)
-        if found is None or int(found[1]) * 1024 <= MOST_RESIDENT_BYTES:
+        resident = _resident_bytes()
+        self._floor = min(self._floor, resident)
+        if resident - self._floor <= MOST_RESIDENT_BYTES:
             return
         with self._lock:
             maps = list(self._maps)
         for mapped in maps:
             _hand_back(mapped)
+        self._floor = _resident_bytes()
 
     def _run(self) -> None:
         pause = threading.Event()
@@ -68,6 +72,12 @@ class PageKeeper:
 
     def _num_bytes(self) -> int:
         return sum(0 if mapped.closed else len(mapped) for mapped in self._maps)
+
+
+def _resident_bytes() -> int:
+    """Of mapped files, libraries included, what this process has in memory; 0 where the system does not say."""
+    found = re.search(r"RssFile:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return 0 if found is None else int(found[1]) * 1024
 
 
 PAGES = PageKeeper()
