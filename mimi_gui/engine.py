@@ -72,19 +72,10 @@ class Engine:
         """
         encoder = self._encoding()
 
-        def step(x: Tensor, before: Any) -> tuple[Tensor, Any]:
-            return encoder.run(x, before, num_codebooks)
+        def step(x: Tensor, before: Any, valid_frames: int | None = None) -> tuple[Tensor, Any]:
+            return encoder.run(x, before, num_codebooks, valid_frames)
 
-        with arithmetic(self.device, self.precision):
-            num_frames = samples.shape[1] // self.info.frame_size
-            size = self._size(num_frames)
-            if size > num_frames:
-                filled = F.pad(samples, (0, (size - num_frames) * self.info.frame_size))
-                codes, state = encoder.run(filled, state, num_codebooks, num_frames)
-                return codes[:, :, :num_frames], state
-            if self._graphs is None:
-                return step(samples, state)
-            return self._graphs.run(("encode", num_codebooks), step, samples, state)
+        return self._compute(("encode", num_codebooks), step, samples, state, samples.shape[1] // self.info.frame_size)
 
     def decode(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
         """Decode frames.
@@ -99,18 +90,22 @@ class Engine:
         """
         decoder = self._decoding()
 
-        def step(x: Tensor, before: Any) -> tuple[Tensor, Any]:
-            return decoder.run(x, before, codebooks)
+        def step(x: Tensor, before: Any, valid_frames: int | None = None) -> tuple[Tensor, Any]:
+            return decoder.run(x, before, codebooks, valid_frames)
 
+        return self._compute(("decode", *codebooks), step, codes, state, codes.shape[2])
+
+    def _compute(
+        self, key: tuple, step: Callable[..., tuple[Tensor, Any]], x: Tensor, state: Any, num_frames: int
+    ) -> tuple[Tensor, Any]:
+        """Run ``step`` on ``x``, whose last axis is that of time as it is in what comes out."""
         with arithmetic(self.device, self.precision):
-            num_frames = codes.shape[2]
             size = self._size(num_frames)
             if size > num_frames:
-                samples, state = decoder.run(F.pad(codes, (0, size - num_frames)), state, codebooks, num_frames)
-                return samples[:, : num_frames * self.info.frame_size], state
-            if self._graphs is None:
-                return step(codes, state)
-            return self._graphs.run(("decode", *codebooks), step, codes, state)
+                filled = F.pad(x, (0, x.shape[-1] // num_frames * (size - num_frames)))
+                y, state = step(filled, state, num_frames)
+                return y[..., : y.shape[-1] // size * num_frames], state
+            return step(x, state) if self._graphs is None else self._graphs.run(key, step, x, state)
 
     def _size(self, num_frames: int) -> int:
         """Frames to compute where ``num_frames`` are wanted. On the CPU a few sizes serve for all: every new one makes
