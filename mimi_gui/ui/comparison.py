@@ -25,8 +25,9 @@ from mimi_gui.ui.analysis_jobs import (
     Subtract,
 )
 from mimi_gui.ui.notices import Notice
+from mimi_gui.ui.roles import Roles
 from mimi_gui.ui.session import Session
-from mimi_gui.ui.worker import Failure, Job, WorkerThread
+from mimi_gui.ui.worker import Failure, WorkerThread
 
 if TYPE_CHECKING:
     from mimi_gui.analysis.ladder import Ladder
@@ -57,7 +58,7 @@ class Comparison(QObject):
         self._session, self._codec, self._measuring = session, codec, measuring
         self._wants: set[str] = set()  # "difference", "errors"
         self._metric = "log_mel"
-        self._jobs: dict[str, int] = {}
+        self._roles = Roles(codec, measuring, self)
         self.errors: Errors | None = None
         self.numbers: Numbers | None = None
         self.ladder: Ladder | None = None
@@ -109,12 +110,12 @@ class Comparison(QObject):
         pair, codes = self._pair, self._session.document.codes
         if pair is not None and codes is not None:
             heard = codes.first(max(self._session.document.codebooks, default=0) + 1)
-            self._submit("numbers", self._measuring, MeasureNumbers(*pair, heard, span))
+            self._roles.submit("numbers", self._measuring, MeasureNumbers(*pair, heard, span))
             self.measuring_changed.emit(True)
 
     def cancel_measuring(self) -> None:
         """Stop measuring the numbers."""
-        self._cancel("numbers")
+        self._roles.drop("numbers")
         self.measuring_changed.emit(False)
 
     @property
@@ -142,7 +143,7 @@ class Comparison(QObject):
             path, title, *pair, heard, settings | dict(document.codes.metadata), spectrogram, numbers, strip,
             self.ladder, overwrite=True,
         )  # fmt: skip
-        self._submit("report", self._measuring, job)
+        self._roles.submit("report", self._measuring, job)
 
     def climb(self) -> None:
         """Decode and measure every rung of the ladder, ends first."""
@@ -159,7 +160,7 @@ class Comparison(QObject):
     def cancel_climbing(self) -> None:
         """Stop; the rungs that are measured stay."""
         self._rungs = []
-        self._cancel("rung")
+        self._roles.drop("rung")
         self._tell_ladder()
 
     def _next_rung(self) -> None:
@@ -167,7 +168,7 @@ class Comparison(QObject):
         self._tell_ladder()
         if self._rungs and codes is not None:
             job = DecodeRung(self._session.choice, codes, self._rungs[0])
-            self._submit("rung", self._codec, job)
+            self._roles.submit("rung", self._codec, job)
 
     def _tell_ladder(self) -> None:
         total = self._num_rungs if self._rungs else 0
@@ -183,7 +184,7 @@ class Comparison(QObject):
     @Slot()
     def _outdate(self) -> None:
         for what in ("difference", "errors", "numbers"):
-            self._cancel(what)
+            self._roles.drop(what)
         self.measuring_changed.emit(False)
         document = self._session.document
         a = document.recording.waveform.samples if document.recording is not None else None
@@ -197,7 +198,7 @@ class Comparison(QObject):
     @Slot()
     def _forget_ladder(self) -> None:
         self._rungs, self.ladder, self._num_rungs = [], None, 0
-        self._cancel("rung")
+        self._roles.drop("rung")
         self._tell_ladder()
 
     @Slot()
@@ -215,30 +216,13 @@ class Comparison(QObject):
             return
         info = self._session.document.info
         if what == "difference":
-            self._submit(what, self._measuring, Subtract(*pair, info.sample_rate))
+            self._roles.submit(what, self._measuring, Subtract(*pair, info.sample_rate))
         else:
-            self._submit(what, self._measuring, FindErrors(*pair, info, self._metric))
-
-    # Jobs
-
-    def _submit(self, role: str, thread: WorkerThread, job: Job) -> None:
-        self._cancel(role)
-        self._jobs[role] = thread.submit(job)
-
-    def _cancel(self, role: str) -> None:
-        number = self._jobs.pop(role, None)
-        self._codec.cancel(number)
-        self._measuring.cancel(number)
-
-    def _end(self, number: int) -> str | None:
-        role = next((role for role, wanted in self._jobs.items() if wanted == number), None)
-        if role is not None:
-            del self._jobs[role]
-        return role
+            self._roles.submit(what, self._measuring, FindErrors(*pair, info, self._metric))
 
     @Slot(object, object)
     def _finished(self, number: int, result: object) -> None:
-        role = self._end(number)
+        role = self._roles.end(number)
         if role is None:
             return
         if isinstance(result, Envelope):
@@ -260,7 +244,7 @@ class Comparison(QObject):
             if pair is not None and self._rungs:
                 info = self._session.document.info
                 a, b = pair[0], result[: len(pair[0])]
-                self._submit("rung", self._measuring, MeasureRung(a, b, info, self._rungs[0]))
+                self._roles.submit("rung", self._measuring, MeasureRung(a, b, info, self._rungs[0]))
         elif role == "rung" and self.ladder is not None and self._rungs:
             self.ladder = self.ladder.with_rung(result)  # pyright: ignore[reportArgumentType] - a Rung
             self._rungs.pop(0)
@@ -268,7 +252,7 @@ class Comparison(QObject):
 
     @Slot(object, object)
     def _failed(self, number: int, failure: Failure) -> None:
-        role = self._end(number)
+        role = self._roles.end(number)
         if role is None:
             return
         if role == "rung":

@@ -1,20 +1,17 @@
-"""Which job may still change the document: one in each role, and what it says of its progress. GUI thread only.
+"""Which jobs are wanted: one in each role, and what they say of their progress. GUI thread only.
 
-A role is what a job is for: to open, to load the model, to make the reconstruction, to save. Whoever is submitted in a
-role takes it over: the job before is cancelled, and what it still delivers belongs to no role and dies.
+A role is what a job is for: to open, to load the model, to make the reconstruction, to measure the numbers. Whoever is
+submitted in a role takes it over: the job before is cancelled, and what it still delivers belongs to no role and dies.
 """
 
 from __future__ import annotations
-
-from typing import Literal
 
 from PySide6.QtCore import QObject, Signal, Slot
 
 from mimi_gui.ui.notices import Activity
 from mimi_gui.ui.worker import Job, Progress, WorkerThread
 
-Role = Literal["make", "model", "open", "save"]
-_TOLD_FIRST: tuple[Role, ...] = ("make", "model", "open", "save")
+_TOLD_FIRST = ("make", "model", "open", "save")  # the roles whose progress is told
 
 
 class Roles(QObject):
@@ -26,21 +23,21 @@ class Roles(QObject):
 
     activity_changed = Signal(object)
 
-    def __init__(self, codec: WorkerThread, files: WorkerThread, parent: QObject | None = None) -> None:
+    def __init__(self, codec: WorkerThread, other: WorkerThread, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._threads = (codec, files)
-        self._wanted: dict[Role, int] = {}  # role -> job number
+        self._threads = (codec, other)
+        self._wanted: dict[str, int] = {}  # role -> job number
         self._progress: dict[int, Progress] = {}
         for thread in self._threads:
             thread.started.connect(self._started)
             thread.progressed.connect(self._progressed)
 
-    def submit(self, role: Role, thread: WorkerThread, job: Job) -> None:
+    def submit(self, role: str, thread: WorkerThread, job: Job) -> None:
         """Start a job in a role; the one that had the role before is cancelled and its results die."""
         self.drop(role)
         self._wanted[role] = thread.submit(job)
 
-    def drop(self, role: Role) -> None:
+    def drop(self, role: str) -> None:
         """Want the job in this role no more."""
         number = self._wanted.pop(role, None)
         for thread in self._threads:
@@ -59,15 +56,15 @@ class Roles(QObject):
         self.cancel()
         self._wanted.clear()
 
-    def is_taken(self, role: Role) -> bool:
+    def is_taken(self, role: str) -> bool:
         """Whether a job in this role is wanted and under way."""
         return role in self._wanted
 
-    def of(self, number: int) -> Role | None:
+    def of(self, number: int) -> str | None:
         """The role of a job, or None if it is not wanted any more."""
         return next((role for role, wanted in self._wanted.items() if wanted == number), None)
 
-    def end(self, number: int) -> Role | None:
+    def end(self, number: int) -> str | None:
         """This job is done: returns the role that it had and leaves."""
         role = self.of(number)
         self._progress.pop(number, None)
