@@ -11,7 +11,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
     QLabel,
-    QPushButton,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
@@ -19,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from mimi_gui.analysis.codebooks import Agreement
+from mimi_gui.ui.buttons import push_button
 from mimi_gui.ui.theme import figures_font
 from mimi_gui.ui.time_axis import format_time
 from mimi_gui.ui.token_jobs import Explain
@@ -73,11 +73,13 @@ class DiffPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._file = _button("With a file …", "Compare with another token file (Ctrl+D)")
-        self._take = _button("With the take", "Compare with the tokens that the take was decoded from (P keeps one)")
-        self._stop = _button("Stop", "Compare no more (Esc)")
-        self._previous = _button("◀", "Go to the frame before that differs (Shift+N)")
-        self._next = _button("▶", "Go to the next frame that differs (N)")
+        self._file = push_button("With a file …", "Compare with another token file (Ctrl+D)")
+        self._take = push_button(
+            "With the take", "Compare with the tokens that the take was decoded from (P keeps one)"
+        )
+        self._stop = push_button("Stop", "Compare no more (Esc)")
+        self._previous = push_button("◀", "Go to the frame before that differs (Shift+N)")
+        self._next = push_button("▶", "Go to the next frame that differs (N)")
         self._file.clicked.connect(self.file_requested)
         self._take.clicked.connect(self.take_requested)
         self._stop.clicked.connect(self.stop_requested)
@@ -162,13 +164,6 @@ class DiffPanel(QWidget):
 
     def _next_pressed(self) -> None:
         self.step_requested.emit(1)
-
-
-def _button(words: str, tip: str) -> QPushButton:
-    button = QPushButton(words)
-    button.setToolTip(tip)
-    button.setAccessibleName(tip)
-    return button
 
 
 class _Binding(QObject):

@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
 from mimi_gui import surgery
 from mimi_gui.codes import CodecInfo
 from mimi_gui.surgery import Selection, edits
+from mimi_gui.ui.buttons import push_button
 from mimi_gui.ui.editing import Editing, edit_words
 from mimi_gui.ui.number_field import NumberField
 from mimi_gui.ui.time_axis import format_time
@@ -192,9 +193,7 @@ class SurgeryPanel(QScrollArea):
         self.setWidget(body)
 
     def _button(self, words: str, tip: str, action: Callable[[], object]) -> QPushButton:
-        button = QPushButton(words)
-        button.setToolTip(tip)
-        button.setAccessibleName(tip)
+        button = push_button(words, tip)
         button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         button.setMinimumWidth(64)
         button.clicked.connect(lambda: action())

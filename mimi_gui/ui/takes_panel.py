@@ -9,13 +9,13 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHeaderView,
     QLabel,
-    QPushButton,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 
+from mimi_gui.ui.buttons import push_button
 from mimi_gui.ui.take_shelf import KeptTake, TakeShelf
 
 if TYPE_CHECKING:
@@ -47,10 +47,14 @@ class TakesPanel(QWidget):
             self._list.header().setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         self._list.itemActivated.connect(self._as_a_clicked)
         self._list.currentItemChanged.connect(self._enable)
-        self._keep = self._button("Keep B as a take", "Keep what is B now, and hear it as A (key: P)", shelf.keep)
-        self._as_a = self._button("Hear as A", "A is this one (Shift+A: the next)", self._as_a_clicked)
-        self._as_b = self._button("Hear as B", "Decode its codebooks again as B", self._as_b_clicked)
-        self._remove = self._button("Remove", "Keep this take no more", self._remove_clicked)
+        self._keep = push_button("Keep B as a take", "Keep what is B now, and hear it as A (key: P)")
+        self._keep.clicked.connect(shelf.keep)
+        self._as_a = push_button("Hear as A", "A is this one (Shift+A: the next)")
+        self._as_a.clicked.connect(self._as_a_clicked)
+        self._as_b = push_button("Hear as B", "Decode its codebooks again as B")
+        self._as_b.clicked.connect(self._as_b_clicked)
+        self._remove = push_button("Remove", "Keep this take no more")
+        self._remove.clicked.connect(self._remove_clicked)
         words = QLabel(_WORDS)
         words.setProperty("dim", True)
         words.setWordWrap(True)
@@ -66,13 +70,6 @@ class TakesPanel(QWidget):
         shelf.changed.connect(self.refresh)
         session.sound_changed.connect(self.refresh)
         self.refresh()
-
-    def _button(self, text: str, tip: str, act: object) -> QPushButton:
-        button = QPushButton(text)
-        button.setToolTip(tip)
-        button.setAccessibleName(tip)
-        button.clicked.connect(act)
-        return button
 
     @Slot()
     def refresh(self) -> None:

@@ -11,7 +11,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
     QLabel,
-    QPushButton,
     QTableView,
     QTreeWidget,
     QTreeWidgetItem,
@@ -20,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from mimi_gui.analysis.codebooks import CodeFacts, runs
+from mimi_gui.ui.buttons import push_button
 from mimi_gui.ui.number_field import NumberField
 from mimi_gui.ui.theme import figures_font
 from mimi_gui.ui.time_axis import format_time
@@ -170,10 +170,12 @@ class TokensPanel(QWidget):
         self._context = NumberField("Context", tip, 0, 25)
         self._context.setValue(3)
         self._context.setSuffix(" frames")
-        self._play = _button("Play in a row", "Play every occurrence, one after the other, on the side that is heard")
-        self._previous = _button("◀", "Go to the previous occurrence (Shift+N)")
-        self._next = _button("▶", "Go to the next occurrence (N)")
-        self._clear = _button("Clear", "Light up no code (Esc)")
+        self._play = push_button(
+            "Play in a row", "Play every occurrence, one after the other, on the side that is heard"
+        )
+        self._previous = push_button("◀", "Go to the previous occurrence (Shift+N)")
+        self._next = push_button("▶", "Go to the next occurrence (N)")
+        self._clear = push_button("Clear", "Light up no code (Esc)")
         self._play.clicked.connect(self._play_pressed)
         self._previous.clicked.connect(self._previous_pressed)
         self._next.clicked.connect(self._next_pressed)
@@ -275,13 +277,6 @@ class TokensPanel(QWidget):
 
     def _next_pressed(self) -> None:
         self.step_requested.emit(1)
-
-
-def _button(words: str, tip: str) -> QPushButton:
-    button = QPushButton(words)
-    button.setToolTip(tip)
-    button.setAccessibleName(tip)
-    return button
 
 
 class _Binding(QObject):
