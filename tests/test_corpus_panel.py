@@ -19,7 +19,7 @@ from mimi_gui.corpus import decode_corpus, encode_corpus
 from mimi_gui.corpus_list import is_corpus, read_listing
 from mimi_gui.corpus_stats import corpus_stats
 from mimi_gui.errors import MimiGuiError
-from mimi_gui.ui import transport
+from mimi_gui.ui import sound_output
 from mimi_gui.ui.corpus_panel import CorpusPanel
 from mimi_gui.ui.theme import LIGHT
 from tests.test_main_window import House
@@ -64,7 +64,7 @@ def test_the_list_is_what_the_manifest_says(corpus: Path, tmp_path: Path, tiny_c
 
 @pytest.fixture
 def house(qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     made = House(qtbot, tmp_path, str(tiny_checkpoint))
     made.window.start([])
     yield made

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QFileDialog, QTreeWidget
 from pytestqt.qtbot import QtBot
 
 from mimi_gui.codes import CodecInfo, Codes, save_codes
-from mimi_gui.ui import transport
+from mimi_gui.ui import sound_output
 from mimi_gui.ui.banner import Banner
 from mimi_gui.ui.diff_panel import DiffPanel, agreement_words
 from tests.test_main_window import House
@@ -25,7 +25,7 @@ from tests.test_main_window import House
 def house(
     qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[House]:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     path = tmp_path / "clip.wav"
     soundfile.write(path, 0.3 * np.sin(np.arange(48_000) ** 1.3 / 30), 24_000)
     made = House(qtbot, tmp_path, str(tiny_checkpoint))

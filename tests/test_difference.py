@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from mimi_gui.mixer import raised_cosine
 from mimi_gui.playback import ABPlayer, Clip
-from mimi_gui.ui import transport
+from mimi_gui.ui import sound_output
 from tests.test_main_window import House
 from tests.test_mixer import CROSS, FADE, RATE, Pump, clip_of, noise, playing, sine
 
@@ -104,7 +104,7 @@ def test_the_player_s_third_side() -> None:
 def house(
     qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[House]:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     made = House(qtbot, tmp_path, str(tiny_checkpoint))
     made.window.start([])
     yield made

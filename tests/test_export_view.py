@@ -19,7 +19,7 @@ from pytestqt.qtbot import QtBot
 from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.codes import CodecInfo
 from mimi_gui.errors import OutputError
-from mimi_gui.ui import transport
+from mimi_gui.ui import sound_output
 from mimi_gui.ui.export_dialog import ExportDialog, SavePicture
 from mimi_gui.ui.heatmap_view import code_indices
 from mimi_gui.ui.ladder_panel import LadderChart
@@ -149,7 +149,7 @@ def test_what_cannot_be_is_said(wall: Wall) -> None:
 
 @pytest.fixture
 def house(qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     made = House(qtbot, tmp_path, str(tiny_checkpoint))
     made.window.start([])
     yield made

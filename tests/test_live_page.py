@@ -18,7 +18,7 @@ from mimi_gui.analysis.running_spectrogram import RunningSpectrogram
 from mimi_gui.codec import MimiCodec
 from mimi_gui.codes import CodecInfo, Codes, load_codes
 from mimi_gui.live import LiveFigures, LiveTake
-from mimi_gui.ui import transport
+from mimi_gui.ui import sound_output
 from mimi_gui.ui.codec_jobs import ModelChoice
 from mimi_gui.ui.help_dialog import troubleshooting_section
 from mimi_gui.ui.latency_bar import LatencyBar
@@ -235,7 +235,7 @@ def test_the_latency_bar_without_a_figure(qtbot: QtBot) -> None:
 def window(
     qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[House]:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     house = House(qtbot, tmp_path, str(tiny_checkpoint))
     house.settings.update(takes_folder=str(tmp_path / "takes"))
     yield house

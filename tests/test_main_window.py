@@ -17,7 +17,7 @@ from pytestqt.qtbot import QtBot
 
 from mimi_gui.errors import PlaybackUnavailable
 from mimi_gui.playback import ABPlayer
-from mimi_gui.ui import transport
+from mimi_gui.ui import sound_output
 from mimi_gui.ui.actions import SEPARATOR, SPECS, SUBMENUS, plain
 from mimi_gui.ui.banner import Banner
 from mimi_gui.ui.codec_jobs import ModelChoice
@@ -76,7 +76,7 @@ class House:
 def house(
     qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[House]:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     made = House(qtbot, tmp_path, str(tiny_checkpoint))
     made.window.start([])
     yield made
@@ -331,7 +331,7 @@ def test_every_offer_on_the_first_page_leads_somewhere(house: House) -> None:
 def test_a_start_without_the_model_shows_the_page_and_a_click_gets_the_demo(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     house = House(qtbot, tmp_path, "kyutai/mimi")
     house.window.start([])
     house.until(lambda: house.window.session.model_state == "missing")
@@ -355,8 +355,8 @@ def test_no_sound_is_a_banner_and_everything_else_works(
     def nothing() -> list[object]:
         raise PlaybackUnavailable("There is no sound because PortAudio is missing.")
 
-    monkeypatch.setattr(transport, "list_devices", nothing)
-    house.window.transport.rescan()
+    monkeypatch.setattr(sound_output, "list_devices", nothing)
+    house.window.transport.output.rescan()
     house.until(lambda: bool(house.window.banners.notices))
     assert house.window.banners.notices[0].hint == "No sound"
     house.open(clip)
@@ -402,7 +402,7 @@ def test_the_theme_reaches_every_part(house: House, clip: Path) -> None:
 def test_closing_while_encoding_ends_the_threads(
     qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     house = House(qtbot, tmp_path, str(tiny_checkpoint))
     house.window.start([])
     soundfile.write(tmp_path / "long.wav", np.zeros(24_000 * 120), 24_000)

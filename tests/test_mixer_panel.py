@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from mimi_gui.analysis.levels import LevelEffect, level_effect
 from mimi_gui.analysis.metrics import METRICS, MetricResult
 from mimi_gui.codec import MimiCodec
-from mimi_gui.ui import transport
+from mimi_gui.ui import sound_output
 from mimi_gui.ui.mixer_panel import MixerPanel
 from mimi_gui.ui.theme import DARK, LIGHT
 from tests.test_main_window import House
@@ -102,7 +102,7 @@ def test_an_effect_is_what_numpy_says() -> None:
 
 @pytest.fixture
 def house(qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     made = House(qtbot, tmp_path, str(tiny_checkpoint))
     made.window.start([])
     yield made

@@ -34,14 +34,14 @@ def hear(house: House, path: Path) -> None:
     house.window.actions_by_name["hear_file"].trigger()
     transport = house.window.transport
     house.until(lambda: transport.take is not None)
-    house.until(lambda: transport._a is not None and transport._a.is_finished)
+    house.until(lambda: transport.sides.a is not None and transport.sides.a.is_finished)
 
 
 def test_the_file_is_heard_at_its_rate_and_with_its_channels(house: House, stereo: tuple[Path, np.ndarray]) -> None:
     path, samples = stereo
     hear(house, path)
     transport, switch = house.window.transport, house.window.workspace.bar.switch
-    feed = transport._a
+    feed = transport.sides.a
     assert feed is not None
     wanted = soxr.resample(samples, RATE, transport.player.sample_rate)
     np.testing.assert_allclose(feed.clip.samples[: len(wanted)], wanted, atol=1e-6)
@@ -51,8 +51,8 @@ def test_the_file_is_heard_at_its_rate_and_with_its_channels(house: House, stere
     assert not house.window.panels.shelf.takes  # it is no state of the codebooks
     house.window.actions_by_name["hear_file"].trigger()
     assert transport.take is None
-    assert transport._a is not None
-    assert transport._a.samples.ndim == 1
+    assert transport.sides.a is not None
+    assert transport.sides.a.samples.ndim == 1
     house.window.actions_by_name["hear_file"].trigger()  # read once
     assert transport.take is not None
 

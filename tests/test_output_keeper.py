@@ -32,20 +32,27 @@ class PaperPlayer:
         self.latency_s = 0.05
 
 
-class PaperTransport(QObject):
-    changed = Signal()
-    devices_changed = Signal(object)
-
+class PaperOutput:
     def __init__(self, player: Any) -> None:
-        super().__init__()
-        self.player = player
+        self._player = player
         self.devices: tuple[OutputDevice, ...] = ()
         self.num_reopened = 0
 
+    def take_in(self, devices: tuple[OutputDevice, ...]) -> None:
+        self.devices = devices
+
     def reopen(self) -> None:
         self.num_reopened += 1
-        if isinstance(self.player, PaperPlayer):
-            self.player.is_open, self.player.error = True, None
+        if isinstance(self._player, PaperPlayer):
+            self._player.is_open, self._player.error = True, None
+
+
+class PaperTransport(QObject):
+    changed = Signal()
+
+    def __init__(self, player: Any) -> None:
+        super().__init__()
+        self.player, self.output = player, PaperOutput(player)
 
 
 class Desk:
@@ -80,12 +87,12 @@ def desk(qtbot: QtBot, tmp_path: Path) -> Desk:
 def test_another_default_is_followed_and_told(desk: Desk) -> None:
     desk.see("Speakers", "AirPods", default="Speakers")
     assert desk.notices == []
-    assert [device.name for device in desk.transport.devices] == ["Speakers", "AirPods"]
+    assert [device.name for device in desk.transport.output.devices] == ["Speakers", "AirPods"]
     desk.see("Speakers", "AirPods", default="AirPods")
-    assert desk.transport.num_reopened == 1
+    assert desk.transport.output.num_reopened == 1
     assert desk.notices[-1].text == "The system's output is now AirPods: the sound has gone there."
     desk.see("Speakers", "AirPods", default="Speakers", follows=True)
-    assert desk.transport.num_reopened == 1  # PulseAudio has moved it already
+    assert desk.transport.output.num_reopened == 1  # PulseAudio has moved it already
     assert "is now Speakers" in desk.notices[-1].text
     desk.settings.update(output_device="AirPods")
     count = len(desk.notices)
@@ -102,10 +109,10 @@ def test_a_lost_output_is_opened_again_when_it_is_back(desk: Desk) -> None:
     desk.transport.changed.emit()
     assert desk.num_looks == 1
     desk.see("Speakers", default="Speakers")
-    assert desk.transport.num_reopened == 0
+    assert desk.transport.output.num_reopened == 0
     assert desk.notices[-1].actions[0] == ("Use the system's output", "use-default-output")
     desk.see("Speakers", "AirPods", default="Speakers")
-    assert desk.transport.num_reopened == 1
+    assert desk.transport.output.num_reopened == 1
     desk.transport.changed.emit()
     assert desk.notices[-1].text == "The sound is on AirPods now. Press Space to go on."
 
@@ -118,14 +125,14 @@ def test_an_output_that_is_lost_again_at_once_is_left_alone(desk: Desk) -> None:
         player.is_open, player.error = False, "The sound stopped."
         desk.transport.changed.emit()
         desk.see("Speakers", default="Speakers")
-        assert desk.transport.num_reopened == reopened
+        assert desk.transport.output.num_reopened == reopened
 
 
 def test_silence_that_nobody_complained_about_stays(desk: Desk) -> None:
     desk.transport.player.is_open = False
     desk.transport.changed.emit()
     desk.see("Speakers")
-    assert desk.transport.num_reopened == 0
+    assert desk.transport.output.num_reopened == 0
     assert desk.notices == []
 
 
@@ -177,7 +184,7 @@ def test_on_a_real_server_headphones_come_and_go(card: SoundCard, qtbot: QtBot, 
         qtbot.waitUntil(lambda: len(desk.notices) == 2, timeout=10_000)
         assert "is now Null Output" in desk.notices[1].text
         assert player.is_playing
-        assert desk.transport.num_reopened == 0
+        assert desk.transport.output.num_reopened == 0
     finally:
         desk.watch.close()
         player.close()

@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from mimi_gui.codec import MimiCodec
 from mimi_gui.ui import panels as panels_module
-from mimi_gui.ui import transport
+from mimi_gui.ui import sound_output
 from mimi_gui.ui.actions import SPECS
 from mimi_gui.ui.ladder_panel import LadderPanel
 from mimi_gui.ui.mixer_panel import MixerPanel
@@ -28,7 +28,7 @@ from tests.test_main_window import House
 def house(
     qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[House]:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     made = House(qtbot, tmp_path, str(tiny_checkpoint))
     made.window.start([])
     yield made
@@ -161,7 +161,7 @@ def test_every_view_of_the_menu_appears_and_goes(house: House, clip: Path, key: 
 def test_panels_and_views_are_remembered(
     qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     first = House(qtbot, tmp_path, str(tiny_checkpoint))
     show(first, "mixer")
     first.window.panels.switches.actions["error"].trigger()

@@ -17,7 +17,7 @@ from pytestqt.qtbot import QtBot
 
 from mimi_gui.analysis.probe import Disturbance, Steadiness, csv_table
 from mimi_gui.codec import MimiCodec
-from mimi_gui.ui import transport
+from mimi_gui.ui import sound_output
 from mimi_gui.ui.probe_chart import ProbeChart
 from mimi_gui.ui.probe_panel import ProbePanel, summary
 from mimi_gui.ui.theme import DARK, LIGHT
@@ -26,7 +26,7 @@ from tests.test_main_window import House
 
 @pytest.fixture
 def house(qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     made = House(qtbot, tmp_path, str(tiny_checkpoint))
     made.window.start([])
     yield made

@@ -18,7 +18,7 @@ from mimi_gui.clip import Clip
 from mimi_gui.recording import InputDevice, Level, RecordedTake
 from mimi_gui.sound_watch import SoundDevices
 from mimi_gui.takes import new_take
-from mimi_gui.ui import transport
+from mimi_gui.ui import sound_output
 from mimi_gui.ui.banner import Banner
 from mimi_gui.ui.device_picker import DevicePicker
 from mimi_gui.ui.level_meter import LevelBar, LevelMeter
@@ -278,7 +278,7 @@ def test_the_meter_rises_at_once_and_falls_slowly(qtbot: QtBot) -> None:
 def window(
     qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[House]:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     house = House(qtbot, tmp_path, str(tiny_checkpoint))
     house.settings.update(takes_folder=str(tmp_path / "takes"), countdown_s=0)
     yield house

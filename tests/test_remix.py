@@ -14,7 +14,7 @@ from mimi_gui.clip import Clip
 from mimi_gui.codec import MimiCodec
 from mimi_gui.overdub import Overdub
 from mimi_gui.remix import CONTEXT_FRAMES, URGENT_FRAMES, Block, Ear, Remix
-from mimi_gui.ui import transport
+from mimi_gui.ui import sound_output
 from tests.test_main_window import House
 from tests.test_mixer import Pump, playing
 
@@ -148,7 +148,7 @@ def test_an_overdub_of_what_plays_never_clicks() -> None:
 
 @pytest.fixture
 def house(qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     made = House(qtbot, tmp_path, str(tiny_checkpoint))
     made.window.start([])
     yield made

@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from mimi_gui.codec import MimiCodec
 from mimi_gui.codes import CodecInfo, Codes, load_codes, save_codes
-from mimi_gui.ui import transport
+from mimi_gui.ui import sound_output
 from mimi_gui.ui.banner import Banner
 from mimi_gui.ui.surgery_panel import SurgeryPanel
 from tests.test_main_window import House
@@ -28,7 +28,7 @@ SHIFT = Qt.KeyboardModifier.ShiftModifier
 def house(
     qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[House]:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     path = tmp_path / "clip.wav"
     soundfile.write(path, 0.3 * np.sin(np.arange(48_000) ** 1.3 / 30), 24_000)
     made = House(qtbot, tmp_path, str(tiny_checkpoint))

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QPushButton, QTableView, QTreeWidget
 from pytestqt.qtbot import QtBot
 
 from mimi_gui.codec import MimiCodec
-from mimi_gui.ui import transport
+from mimi_gui.ui import sound_output
 from mimi_gui.ui.banner import Banner
 from mimi_gui.ui.tokens_panel import TokensPanel
 from tests.test_main_window import House
@@ -37,7 +37,7 @@ def clip(tmp_path: Path) -> Path:
 def house(
     qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[House]:
-    monkeypatch.setattr(transport, "list_devices", lambda: [])
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     made = House(qtbot, tmp_path, str(tiny_checkpoint))
     made.window.start([])
     made.open(clip)
@@ -199,7 +199,7 @@ def test_all_occurrences_are_played_in_a_row_from_either_side(house: House) -> N
     marks.play_all(context_frames=1)
     assert window.transport.plays_row
     assert window.transport.player.is_playing
-    row = window.transport._row
+    row = window.transport.sides.row
     assert row is not None
     assert row.clip_a is not None
     assert row.clip_b is not None

@@ -314,10 +314,10 @@ class Commands(QObject):
         self._transport.set_volume(self._settings.value.volume - _VOLUME_STEP)
 
     def rescan(self) -> None:
-        self._transport.rescan()
+        self._transport.output.rescan()
 
     def use_default_output(self) -> None:
-        self._transport.use_device(None)
+        self._transport.output.use_device(None)
 
     # Codec
 

@@ -104,7 +104,7 @@ class ListeningWindow(QDialog):
         self.preparation.progressed.connect(self.setup.show_busy)
         self.preparation.ready.connect(self._take_prepared)
         self.preparation.failed.connect(self._preparation_failed)
-        transport.devices_changed.connect(self._devices_changed)
+        transport.output.devices_changed.connect(self._devices_changed)
         files.finished.connect(self._file_job_finished)
         files.failed.connect(self._file_job_failed)
         for keys in ("Ctrl+Return", "Ctrl+Enter"):

@@ -163,7 +163,7 @@ class MainWindow(QMainWindow):
         """Begin what takes time, once the window is on the screen."""
         self.session.start_model()
         self.session.open(paths)
-        self.transport.start()
+        self.transport.output.start()
         self.sound_pages.start()
 
     # Facts

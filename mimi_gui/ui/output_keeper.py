@@ -92,14 +92,13 @@ class OutputKeeper(QObject):
     @Slot(object, object)
     def _looked(self, found: SoundDevices, before: SoundDevices) -> None:
         transport, player = self._transport, self._transport.player
-        transport.devices = found.outputs
-        transport.devices_changed.emit(found.outputs)
+        transport.output.take_in(found.outputs)
         chosen = self._settings.value.output_device
         if not player.is_open and not player.is_opening:
             self._revive(found, chosen)
         elif not chosen and before.default_output and found.default_output not in ("", before.default_output):
             if not found.follows:  # it stays where it was opened: macOS, Windows
-                transport.reopen()
+                transport.output.reopen()
             words = f"The system's output is now {found.default_output}: the sound has gone there."
             self.noticed.emit(Notice("info", words, "No sound", topic=_TOPIC))
 
@@ -114,7 +113,7 @@ class OutputKeeper(QObject):
         if chosen in names or (not chosen and names):
             self._revived_at = self._clock()
             self._is_reviving = True
-            transport.reopen()
+            transport.output.reopen()
         elif names:
             words = f"The output {chosen!r} is not connected: connect it, or hear the system's own output meanwhile."
             actions = (("Use the system's output", "use-default-output"), ("Look again", "rescan"))

@@ -71,7 +71,7 @@ class PreferencesDialog(QDialog):
         self.device.setCurrentIndex(max(self.device.findData(session.choice.device), 0))
         self.output = QComboBox()
         self.output.addItem("System default", "")
-        names = [device.name for device in transport.devices]
+        names = [device.name for device in transport.output.devices]
         if value.output_device and value.output_device not in names:
             names.append(value.output_device)
         for name in names:
@@ -150,7 +150,7 @@ class PreferencesDialog(QDialog):
         self._session.use_device(self.device.currentData())
 
     def _output_chosen(self) -> None:
-        self._transport.use_device(self.output.currentData() or None)
+        self._transport.output.use_device(self.output.currentData() or None)
 
     def _codebooks_chosen(self, value: int) -> None:
         self._settings.update(num_codebooks=value)

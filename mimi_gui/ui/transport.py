@@ -1,60 +1,43 @@
-"""The ear's side of the session: the player, its two clips, the loop, the level match, and one clock.
+"""The ear's side of the session: what is wished of the player, the loop, the level match, and one clock.
 
 Lives in the GUI thread. The player is asked, never waited for: opening a device, listing devices and measuring
-loudness happen elsewhere, and one timer looks at the answers. Clips are filled a bounded piece per tick, so that a
-long recording never holds the window up.
+loudness happen elsewhere, and one timer looks at the answers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import cast
-
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 
 from mimi_gui.analysis.excerpts import Excerpts
-from mimi_gui.errors import PlaybackUnavailable
-from mimi_gui.playback import ABPlayer, OutputDevice, list_devices
+from mimi_gui.playback import ABPlayer
 from mimi_gui.ui.codec_jobs import Preview
 from mimi_gui.ui.document import Take
-from mimi_gui.ui.feed import Feed
 from mimi_gui.ui.level_match import LevelMatch
-from mimi_gui.ui.notices import Notice
 from mimi_gui.ui.original_file import OriginalFile
-from mimi_gui.ui.row import Row
 from mimi_gui.ui.session import Session
 from mimi_gui.ui.settings import SettingsStore
-from mimi_gui.ui.stand_in import StandIn, take_over
-from mimi_gui.ui.worker import Desk, Failure, Job, WorkerThread
+from mimi_gui.ui.sides import Sides
+from mimi_gui.ui.sound_output import SoundOutput
+from mimi_gui.ui.worker import WorkerThread
 
 _LIVELY_MS = 20  # while something moves
 _IDLE_MS = 200  # a device may vanish
-_READ_AHEAD_S = 0.02  # what the sound card's block and a late callback may read beyond the latency
-_TOPIC = "sound"
-
-
-@dataclass(frozen=True)
-class ListDevices(Job):
-    """Ask for the outputs; takes half a second. Result: a tuple of OutputDevice."""
-
-    def run(self, desk: Desk) -> tuple[OutputDevice, ...]:
-        return tuple(list_devices())
 
 
 class Transport(QObject):
     """Play, switch, loop, match. Signals tell facts; the attributes hold the rest.
 
     Attributes:
+        output: where the sound goes.
+        sides: the clips of A and B.
         loop: the selected region in seconds, or None; loops: whether it is played again and again.
         levels: how loud both are beside each other.
-        take: what is heard as A instead of the original, or None.
         difference_gain_db: how much louder than it is A minus B is played.
     """
 
     position_changed = Signal(object, object)  # seconds, playing
     changed = Signal()  # side, playing, loop, match, what can be heard
     take_changed = Signal()
-    devices_changed = Signal(object)  # tuple of OutputDevice
     noticed = Signal(object)  # Notice
     settled = Signal(object)  # topic
 
@@ -67,26 +50,21 @@ class Transport(QObject):
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self._session, self._measuring, self._settings = session, measuring, settings
-        self.player = player if player is not None else ABPlayer()
-        self.player.set_volume(settings.value.volume)
+        self._session, self._settings = session, settings
+        self.output = SoundOutput(measuring, settings, player if player is not None else ABPlayer(), self)
+        self.sides = Sides(session, self.output)
         self.loop: tuple[float, float] | None = None
         self.loops = False
         self.levels = LevelMatch(measuring, settings, self)
         self._file = OriginalFile(session, measuring, self)
-        self.take: Take | None = None
         self.difference_gain_db = 0.0
-        self.devices: tuple[OutputDevice, ...] = ()
-        self._a: Feed | None = None
-        self._b: Feed | None = None
-        self._row: Row | None = None
-        self._clip_rate = self.player.sample_rate
         self._told: tuple[object, ...] = ()
-        self._error = ""
-        self._listing: int | None = None
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._tick)
+        self.output.asked.connect(self._wake)
+        self.output.noticed.connect(self.noticed)
+        self.output.settled.connect(self.settled)
         self.levels.due.connect(self._measure)
         self.levels.changed.connect(self._apply_match)
         self._file.read.connect(self.use_take)
@@ -96,34 +74,13 @@ class Transport(QObject):
         session.sound_grew.connect(self._wake)
         session.sound_previewed.connect(self._preview)
         session.finished.connect(self._sound_complete)
-        measuring.finished.connect(self._job_finished)
-        measuring.failed.connect(self._job_failed)
 
     # The device
 
-    def start(self) -> None:
-        """Open the output that was used last and list the others; returns at once."""
-        self.player.open(self._settings.value.output_device or None, wait_s=0)
-        self.rescan()
-        self._wake()
-
-    def rescan(self) -> None:
-        """Look for devices again, and for sound where there is none."""
-        self._listing = self._measuring.submit(ListDevices())
-        if not self.player.is_open and not self.player.is_opening:
-            self.reopen()
-
-    def use_device(self, name: str | None) -> None:
-        """Send the sound to this device, or to the system's own choice (None)."""
-        self._settings.update(output_device=name or "")
-        self.reopen()
-
-    def reopen(self) -> None:
-        """Open the chosen output again; what plays goes on there."""
-        self._error = ""
-        self.settled.emit(_TOPIC)
-        self.player.open(self._settings.value.output_device or None, wait_s=0)
-        self._wake()
+    @property
+    def player(self) -> ABPlayer:
+        """What plays just now."""
+        return self.output.player
 
     def lend(self) -> ABPlayer:
         """Give the player away, paused: until :meth:`take_back` all that the window does stays silent and still.
@@ -131,49 +88,37 @@ class Transport(QObject):
         A listening test must have it alone: nothing in this window may move with what is heard.
         """
         self._end_row()
-        lent = self.player
-        lent.pause()
-        self.player = StandIn()
-        self._dress(self.player, lent)
+        lent = self.output.lend()
+        self.sides.dress(self.player, lent, self.loop if self.loops else None)
         self._wake()
         return lent
 
     def take_back(self, player: ABPlayer) -> None:
         """The player comes back, falls silent, and stands where the window stands."""
-        stand_in, self.player = self.player, player
-        player.pause()
-        player.set_gap_switch(False)
-        self._dress(player, stand_in)
+        self._end_row()
+        stand_in = self.output.take_back(player)
+        self.sides.dress(player, stand_in, self.loop if self.loops else None)
         player.set_volume(self._settings.value.volume)
         self._wake()
-
-    def _dress(self, player: ABPlayer, like: ABPlayer) -> None:
-        """Give ``player`` the clips and the state of ``like``."""
-        clips = None
-        if player.sample_rate == self._clip_rate:
-            clips = (self._a.clip if self._a is not None else None, self._b.clip if self._b is not None else None)
-        else:
-            self._fill(a=True, b=True)  # at this player's rate
-        take_over(player, like, clips, self.loop if self.loops else None)
 
     def close(self) -> None:
         """Fall silent and let the device go."""
         self._timer.stop()
         self.levels.close()
-        self.player.close()
+        self.output.close()
 
     # Wishes
 
     @property
     def position_s(self) -> float:
         """What is heard now, in seconds of the recording."""
-        return self.player.position_s if self._row is None else self._row.source_s(self.player.position_s)
+        return self.sides.position_s
 
     def toggle_play(self) -> None:
         """Play, or pause."""
         if self.player.is_playing:
             self.player.pause()
-        elif self._a is not None or self._b is not None:
+        elif self.sides.a is not None or self.sides.b is not None:
             self.player.play()
         self._wake()
 
@@ -199,7 +144,7 @@ class Transport(QObject):
         """Listen to "A", "B" or their difference "D"; where only one is there, to that."""
         if side == "D" and not self.has_difference:
             return
-        if side == "A" and self._a is None and self._b is not None:
+        if side == "A" and self.sides.a is None and self.sides.b is not None:
             side = "B"
         self.player.set_side(side)
         self._wake()
@@ -230,36 +175,22 @@ class Transport(QObject):
     @property
     def plays_row(self) -> bool:
         """Whether spans are played one after the other just now."""
-        return self._row is not None
+        return self.sides.row is not None
 
     def play_row(self, spans: Excerpts) -> None:
         """Play these spans one after the other, on the side that is heard; a seek, a loop or a stop ends it.
 
         Nothing happens while the reconstruction still grows, or where there is no span.
         """
-        document = self._session.document
-        if not spans.spans or not document.is_complete:
+        if not spans.spans or not self._session.document.is_complete:
             return
         self._end_row()
-        self.player.clear_loop()
-        a, rate = self._a, document.info.sample_rate
-        if a is not None and a.source_rate != rate and document.recording is not None:
-            # A row is cut out at the codec's rate.
-            a = Feed(document.recording.waveform.samples, rate, self.player.sample_rate)
-        row = self._row = Row(spans, a, self._b, rate, self.player.sample_rate)
-        self.player.set_clips(row.clip_a, row.clip_b)
-        self.player.seek(0.0)
-        self.player.play()
+        self.sides.play_row(spans)
         self._wake()
 
     def _end_row(self) -> None:
-        """Back to the whole recording, at the place that was heard, going on if it was playing."""
-        if self._row is not None:
-            here, self._row = self.position_s, None
-            if self.player.ended:
-                self.player.pause()
-            self._use_clips()
-            self.player.seek(here)
+        """Back to the whole recording and its loop."""
+        if self.sides.end_row():
             self._apply_loop()
 
     def set_loop_edge(self, edge: int) -> None:
@@ -288,6 +219,11 @@ class Transport(QObject):
         self.levels.wait()
         self._wake()
 
+    @property
+    def take(self) -> Take | None:
+        """What is heard as A instead of the original."""
+        return self.sides.take
+
     def pin(self) -> None:
         """Keep what is heard as B, as side A: to compare two states of the codebooks with each other."""
         document = self._session.document
@@ -312,8 +248,9 @@ class Transport(QObject):
     @Slot(object)
     def use_take(self, take: Take | None) -> None:
         """Hear this as side A; None: the original again."""
-        self.take = take
-        self._fill(a=True)
+        self._end_row()
+        self.sides.take = take
+        self.sides.fill(a=True)
         self.take_changed.emit()
         self._measure()
         self.changed.emit()
@@ -331,12 +268,12 @@ class Transport(QObject):
     @property
     def has_a(self) -> bool:
         """Whether there is an original to hear."""
-        return self._a is not None
+        return self.sides.has_a
 
     @property
     def has_b(self) -> bool:
         """Whether there is some reconstruction to hear already."""
-        return self._b is not None and self._b.done > 0
+        return self.sides.has_b
 
     @property
     def has_difference(self) -> bool:
@@ -349,57 +286,23 @@ class Transport(QObject):
         self.player.clear_loop()
         self.player.set_gains_db(0.0, 0.0)
         self.loop, self.loops, self.levels.result = None, False, None
-        self.take = None
-        self._a = self._b = None
-        self._fill(a=True)
+        self.sides.forget()
+        self.sides.fill(a=True)
         self.player.seek(0.0)
-        self.player.set_side("A" if self._a is not None else "B")
+        self.player.set_side("A" if self.has_a else "B")
         self._wake()
 
     @Slot()
     def _new_sound(self) -> None:
         self.levels.result = None
         self._end_row()
-        sound, feed = self._session.document.sound, self._b
-        # B goes on as before, without a gap, wherever the new mix is not there yet.
-        goes_on = self.player.sample_rate == self._clip_rate
-        if not (goes_on and feed is not None and sound is not None and feed.replace(sound)):
-            self._fill(b=True)
+        if not self.sides.replace_b():
+            self.sides.fill(b=True)
         self._wake()
 
     @Slot(object)
     def _preview(self, preview: Preview) -> None:
-        if self._b is not None:
-            self._b.preview(preview.start, preview.samples, preview.lead, self._busy())
-
-    def _busy(self) -> tuple[int, int] | None:
-        """The samples of B's clip that may be on their way to the ear just now."""
-        player = self.player
-        if not player.is_playing:
-            return None
-        rate, here = self._clip_rate, player.position_s
-        return int(here * rate), int((here + player.latency_s + _READ_AHEAD_S) * rate)
-
-    def _fill(self, *, a: bool = False, b: bool = False) -> None:
-        """Begin clips at the device's rate for what is open."""
-        document, rate = self._session.document, self.player.sample_rate
-        self._end_row()
-        self._clip_rate = rate
-        if a:
-            self._a = None
-            if self.take is not None:
-                self._a = Feed(self.take.samples, self.take.sample_rate or document.info.sample_rate, rate)
-            elif document.recording is not None:
-                waveform = document.recording.waveform
-                self._a = Feed(waveform.samples, waveform.sample_rate, rate)
-        if b:
-            self._b = None
-            if document.sound is not None:
-                self._b = Feed(document.sound, document.info.sample_rate, rate)
-        self._use_clips()
-
-    def _use_clips(self) -> None:
-        self.player.set_clips(*(feed.clip if feed is not None else None for feed in (self._a, self._b)))
+        self.sides.preview(preview)
 
     @Slot()
     def _sound_complete(self) -> None:
@@ -410,32 +313,19 @@ class Transport(QObject):
 
     @Slot()
     def _measure(self) -> None:
-        document = self._session.document
-        if self._a is None or document.sound is None or not document.is_complete:
+        document, side_a = self._session.document, self.sides.a
+        if side_a is None or document.sound is None or not document.is_complete:
             return
         start, end = self.loop if self.loop is not None and self.loops else (0.0, document.duration_s)
-        rate_a, rate_b = self._a.source_rate, document.info.sample_rate
+        rate_a, rate_b = side_a.source_rate, document.info.sample_rate
         a, b = (x[round(start * rate) : round(end * rate)]
-                for x, rate in ((self._a.samples, rate_a), (document.sound, rate_b)))  # fmt: skip
+                for x, rate in ((side_a.samples, rate_a), (document.sound, rate_b)))  # fmt: skip
         self.levels.measure(a, b, rate_a, rate_b)
 
     @Slot()
     def _apply_match(self) -> None:
         self.player.set_gains_db(*self.levels.gains_db)
         self.changed.emit()
-
-    @Slot(object, object)
-    def _job_finished(self, number: int, result: object) -> None:
-        if number == self._listing:
-            self.devices = cast("tuple[OutputDevice, ...]", result)
-            self.devices_changed.emit(result)
-
-    @Slot(object, object)
-    def _job_failed(self, number: int, failure: Failure) -> None:
-        if number == self._listing and isinstance(failure.error, PlaybackUnavailable):
-            self.devices = ()
-            self.devices_changed.emit(())
-            self._complain(failure.message)
 
     # The clock
 
@@ -447,22 +337,15 @@ class Transport(QObject):
 
     @Slot()
     def _tick(self) -> None:
-        player, document = self.player, self._session.document
-        if player.sample_rate != self._clip_rate:
-            self._fill(a=True, b=True)
+        if not self.sides.fits:
+            self.sides.end_row()
+            self.sides.fill(a=True, b=True)
             self._apply_loop()
-        more = False
-        for feed, ready in ((self._a, None), (self._b, document.num_samples)):
-            if feed is not None and not feed.is_finished:
-                more |= feed.advance(len(feed.samples) if ready is None else ready, self._busy())
-        more |= self._row is not None and self._row.advance()
+        more = self.sides.advance()
+        player = self.player
         if player.ended:
             self._end_row()
-        if player.error and player.error != self._error:
-            self._complain(player.error)
-        elif player.is_open and self._error:
-            self._error = ""
-            self.settled.emit(_TOPIC)
+        self.output.check()
         playing = player.is_playing
         ear = self._session.ear
         here = self.position_s
@@ -477,10 +360,3 @@ class Transport(QObject):
             self.changed.emit()
         if not (playing or more or player.is_opening) and self._timer.interval() != _IDLE_MS:
             self._timer.start(_IDLE_MS)
-
-    def _complain(self, words: str) -> None:
-        if words == self._error:
-            return
-        self._error = words
-        actions = (("Look again", "rescan"),)
-        self.noticed.emit(Notice("warning", words, "No sound", actions=actions, topic=_TOPIC))

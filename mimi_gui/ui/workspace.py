@@ -126,7 +126,7 @@ class Workspace(QWidget):
         transport.position_changed.connect(self._position_changed)
         transport.changed.connect(self._transport_changed)
         transport.take_changed.connect(self._show_side_a)
-        transport.devices_changed.connect(self._devices_changed)
+        transport.output.devices_changed.connect(self._devices_changed)
         wall.seek_requested.connect(transport.seek)
         wall.loop_requested.connect(transport.set_loop)
         bar.play_toggled.connect(transport.toggle_play)
@@ -136,8 +136,8 @@ class Workspace(QWidget):
         bar.side_requested.connect(transport.set_side)
         bar.match_toggled.connect(transport.levels.set_on)
         bar.volume_changed.connect(transport.set_volume)
-        bar.device_requested.connect(transport.use_device)
-        bar.rescan_requested.connect(transport.rescan)
+        bar.device_requested.connect(transport.output.use_device)
+        bar.rescan_requested.connect(transport.output.rescan)
         self.codebooks.value_changed.connect(session.set_num_codebooks)
         self._devices_changed(())
         self._transport_changed()
@@ -297,7 +297,7 @@ class Workspace(QWidget):
 
     @Slot(object)
     def _devices_changed(self, devices: object) -> None:
-        self.bar.set_devices(self._transport.devices, self._settings.value.output_device or None)
+        self.bar.set_devices(self._transport.output.devices, self._settings.value.output_device or None)
 
     # Wishes
 
