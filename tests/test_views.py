@@ -441,11 +441,16 @@ def test_a_mark_is_seen_from_afar(qtbot: QtBot) -> None:
 
 def test_the_height_is_divided_as_before(qtbot: QtBot) -> None:
     wall, other = make_wall(qtbot), make_wall(qtbot)
-    wall._splitter.setSizes([100, 300, 200])
+    before = [lane.height() for lane in wall.shown_lanes()]
+    wall._stack.resize_lane(wall.source, before, -70)
+    heights = [lane.height() for lane in wall.shown_lanes()]
+    assert heights == [before[0] - 70, before[1] + 70, before[2]]
     other.restore_state(wall.save_state())
-    assert other._splitter.sizes() == wall._splitter.sizes()
-    other.restore_state(b"nonsense")
-    assert other._splitter.sizes() == wall._splitter.sizes()
+    assert [lane.height() for lane in other.shown_lanes()] == heights
+    wrong = (b"nonsense", b"\xff", b"[]", b'{"room": 5, "heights": [1, 2]}', b'{"room": 9, "heights": [true, 1, 2]}')
+    for nonsense in wrong:
+        other.restore_state(nonsense)
+        assert [lane.height() for lane in other.shown_lanes()] == heights
 
 
 def test_growing_data_draws_at_every_stage(qtbot: QtBot) -> None:

@@ -196,6 +196,8 @@ POINTER_KEYS = (
     ("Shift+Drag, middle drag", "Move along"),
     ("Wheel", "Zoom at the pointer"),
     ("Shift+Wheel", "Scroll along"),
+    ("Ctrl+Wheel", "Larger amplitudes; zoom in frequency"),
+    ("Wheel at the left edge; Shift+Up, Shift+Down", "Scroll through the views when they do not fit"),
     ("Left, Right", "Scroll along (when the views have the keyboard)"),
 )
 

@@ -108,6 +108,11 @@ class AnalysisLanes(QObject):
             self._store.want(self._spectrograms[key], [])
         self.shown_changed.emit(key, shown)
 
+    def bring_into_sight(self, key: str) -> None:
+        """Scroll the wall until the lane ``key`` is seen, if it is shown."""
+        if self.is_shown(key):
+            self._wall.bring_into_sight(self._lanes[key])
+
     def set_sounds(self, a: np.ndarray | None, b: np.ndarray | None, sample_rate: int) -> None:
         """What to draw: original and reconstruction, float32 [T], referred to and not copied.
 

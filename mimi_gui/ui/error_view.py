@@ -35,6 +35,7 @@ class ErrorView(Lane):
         self.placeholder = "The error per frame appears here once the reconstruction is complete"
         self.draws_lightly = True
         self.setMinimumHeight(HEADER_PX + 34)
+        self.sensible_height = HEADER_PX + 42
         self.setToolTip(
             "How far the reconstruction is off in each 80 ms frame; taller is worse.\n"
             "Numbers mark the worst moments, 1 the worst: double click loops one."

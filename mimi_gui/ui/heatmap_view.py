@@ -66,6 +66,7 @@ class HeatmapView(Lane):
         self._usage: TokenUsage | None = None
         self.tints_loop = False
         self.setMinimumHeight(92)
+        self.sensible_height = 152  # 32 rows of more than three pixels
         self.setToolTip(
             "Each cell is one token: what a codebook chose for 80 ms of sound.\n"
             "Equal colour in a row = equal token.\n"

@@ -60,6 +60,7 @@ class Lane(TimeCanvas):
         self.placeholder = ""
         self.draws_lightly = False  # whether `draw_plot` is so quick that it need not be kept
         self.note = ""  # at the right end of the title: how to read what is shown
+        self.sensible_height = HEADER_PX + 46  # lower it is made by a person only
         self.setMinimumHeight(HEADER_PX + 24)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAccessibleName(name)

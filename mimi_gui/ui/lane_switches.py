@@ -52,6 +52,7 @@ class LaneSwitches(QObject):
         self._session, self._settings, self._measuring = session, settings, measuring
         self._import: int | None = None
         self._is_ready = False  # what the views need is imported
+        self._asked_for = ""  # the view that was switched on last, by hand and not by the settings
         self.actions = {kind.key: QAction(kind.name, self) for kind in LANE_KINDS}
         for place, (key, action) in enumerate(self.actions.items()):
             keys = f"Alt+{place + 1}" if place < 9 else ""
@@ -88,6 +89,7 @@ class LaneSwitches(QObject):
     @Slot(bool)
     def _toggled(self, on: bool) -> None:
         self._settings.update(lanes=self._wanted)
+        self._asked_for = next((key for key, action in self.actions.items() if action is self.sender() and on), "")
         if self._is_ready:
             self._show()
         elif self._session.document.entry is not None:
@@ -102,6 +104,7 @@ class LaneSwitches(QObject):
     def _show(self) -> None:
         for key, action in self.actions.items():
             self._lanes.show(key, action.isChecked())
+        self._lanes.bring_into_sight(self._asked_for)
 
     @Slot(object)
     def _errors_changed(self, errors: Errors | None) -> None:

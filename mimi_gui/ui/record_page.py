@@ -31,10 +31,10 @@ from mimi_gui.ui.lane import GUTTER_PX, MARGIN_PX
 from mimi_gui.ui.level_meter import LevelMeter
 from mimi_gui.ui.microphone import Microphone
 from mimi_gui.ui.remark import Remark
+from mimi_gui.ui.ruler import Ruler
 from mimi_gui.ui.settings import SettingsStore
 from mimi_gui.ui.theme import Theme, figures_font
 from mimi_gui.ui.time_axis import TimeAxis, format_time
-from mimi_gui.ui.timeline import Ruler
 from mimi_gui.ui.waveform_view import WaveformView, amplitude_limit
 
 _SPAN_S = 15.0  # of the running waveform

@@ -85,9 +85,10 @@ class SpectrogramView(Lane):
         self._picked_for: tuple[object, ...] = ()
         self.tints_loop = False
         self.setMinimumHeight(58)
+        self.sensible_height = 104
         self.setToolTip(
-            "Loudness of each frequency over time. Wheel: zoom in time, at the pointer.\n"
-            "On the scale at the left: wheel or drag up and down zooms in frequency, double click shows all."
+            "Loudness of each frequency over time. Wheel: zoom in time, at the pointer. Ctrl + wheel: in frequency.\n"
+            "On the scale at the left: drag up and down zooms in frequency, double click shows all."
         )
         store.changed.connect(self._tile_made)
         frequencies.changed.connect(self.refresh_frame)
@@ -169,7 +170,8 @@ class SpectrogramView(Lane):
             super().mouseDoubleClickEvent(event)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        if event.position().x() < GUTTER_PX:
+        at_scale = event.position().x() < GUTTER_PX and not self.leaves_wheel(event)
+        if at_scale or event.modifiers() & Qt.KeyboardModifier.ControlModifier:
             self._frequencies.zoom(1.25 ** (event.angleDelta().y() / 120), self._share_at(event.position().y()))
             event.accept()
         else:
@@ -217,6 +219,8 @@ class SpectrogramView(Lane):
 
     def axis_moved(self) -> None:
         self._store.move()
+        if self.visibleRegion().isEmpty():
+            self._store.want(self, ())  # scrolled past: it asks when it is painted next
         super().axis_moved()
 
     @Slot(object)

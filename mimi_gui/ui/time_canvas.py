@@ -1,8 +1,9 @@
 """What every strip of the shared time axis has in common: gestures, margins, the loop region.
 
 Gestures, the same in every view: wheel zooms at the pointer, Shift + wheel or a sideways wheel pans, Ctrl +
-wheel scales the values; a click seeks, a drag selects a loop, an edge of the loop can be dragged (also
-while playing); a drag with Shift or with the middle button pans, on the ruler a plain drag does.
+wheel scales the values; over the scale at the left the wheel scrolls through views that do not fit; a click
+seeks, a drag selects a loop, an edge of the loop can be dragged (also while playing); a drag with Shift or with
+the middle button pans, on the ruler a plain drag does.
 
 GUI thread only.
 """
@@ -55,6 +56,7 @@ class TimeCanvas(QWidget):
         self.axis = axis
         self.theme = theme
         self.drag_pans = False
+        self.scrolls_views = False  # whether the wheel over the scale is left to what this canvas lies in
         self.tints_loop = True
         self._drag = _Drag.NONE
         self._pressed_at = QPointF()
@@ -182,6 +184,9 @@ class TimeCanvas(QWidget):
     def wheelEvent(self, event: QWheelEvent) -> None:
         turn, pixels = event.angleDelta(), event.pixelDelta()
         sideways = abs(turn.x()) > abs(turn.y())
+        if not sideways and self.leaves_wheel(event):
+            event.ignore()
+            return
         if sideways or event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
             if pixels.isNull():
                 notches = (turn.x() if sideways else turn.y()) / 120
@@ -195,6 +200,12 @@ class TimeCanvas(QWidget):
             self.axis.zoom(1.25 ** (turn.y() / 120), self.axis.x_to_s(x))
         self.navigated.emit()
         event.accept()
+
+    def leaves_wheel(self, event: QWheelEvent) -> bool:
+        """Whether this turn of the wheel, over the scale and without a key, scrolls through the views."""
+        keys = Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier
+        at_scale = event.position().x() < self.plot_rect().left()
+        return self.scrolls_views and at_scale and not event.modifiers() & keys
 
     def event(self, event: QEvent) -> bool:
         """Pinch on a touchpad zooms at the pointer."""

@@ -6,130 +6,25 @@ It shows what it is told and wishes by signals; it decides nothing about sound o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from PySide6.QtCore import QByteArray, QPoint, QPointF, QRect, QRectF, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent, QPen, QPolygonF, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QScrollBar, QSizePolicy, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeyEvent, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QScrollBar, QVBoxLayout, QWidget
 
 from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.ui.heatmap_view import FrameGrid, HeatmapView
 from mimi_gui.ui.lane import Lane
-from mimi_gui.ui.theme import Theme, figures_font
-from mimi_gui.ui.time_axis import TimeAxis, format_time, tick_step
+from mimi_gui.ui.lane_stack import LaneStack
+from mimi_gui.ui.ruler import HEAD_PX, RULER_PX, Playhead, Ruler
+from mimi_gui.ui.theme import Theme
+from mimi_gui.ui.time_axis import TimeAxis
 from mimi_gui.ui.time_canvas import GUTTER_PX, MARGIN_PX, TimeCanvas
 from mimi_gui.ui.waveform_view import WaveformView, amplitude_limit
 
-_RULER_PX = 34
-_LOOP_BAR_PX = 7
 _SCROLL_STEPS = 1_000_000
-_HEAD_PX = 13  # width of the playhead's triangle
 _LEAD_SHARE = 0.06  # after a page turn the playhead stands this far from the left edge
-
-
-class Ruler(TimeCanvas):
-    """Minutes and seconds; a plain drag pans, the loop's bar and its edges can be dragged."""
-
-    def __init__(self, axis: TimeAxis, theme: Theme, parent: QWidget | None = None) -> None:
-        super().__init__(axis, theme, parent)
-        self.drag_pans = True
-        self._pointer_s: float | None = None
-        self.setFixedHeight(_RULER_PX)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setAccessibleName("Time ruler")
-        self.setToolTip(
-            "Drag: move along. Click: play from here. Wheel: zoom at the pointer.\n"
-            "Drag an end of the loop's bar to move it, also while playing."
-        )
-
-    def point_at(self, seconds: float | None) -> None:
-        """Mark the second under the pointer, in whichever view it is."""
-        if seconds != self._pointer_s:
-            self._pointer_s = seconds
-            self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        with QPainter(self) as painter:
-            self.draw(painter)
-
-    def draw(self, painter: QPainter) -> None:
-        """Draw the ruler from 0, 0 in logical pixels."""
-        theme, axis = self.theme, self.axis
-        painter.fillRect(self.rect(), theme.color("panel"))
-        rect = self.plot_rect()
-        font = figures_font(self.font(), scale=0.88)
-        painter.setFont(font)
-        room = painter.fontMetrics().horizontalAdvance("0:00:00.0000") + 8
-        step, parts = tick_step(axis.span_s, rect.width(), room)
-        minor = step / parts
-        bottom = rect.bottom() - _LOOP_BAR_PX
-        first = int(axis.start_s // minor)
-        for i in range(first, int(axis.end_s / minor) + 2):
-            x = round(self.x_at(i * minor))
-            if x < rect.left() or x > rect.right() + 1:
-                continue
-            major = i % parts == 0
-            painter.setPen(QPen(theme.color("text_faint", 1.0 if major else 0.45), 1))
-            painter.drawLine(x, bottom - (7 if major else 4), x, bottom)
-            label = format_time(i * minor, step)
-            if major and x + 4 + painter.fontMetrics().horizontalAdvance(label) < self.width():
-                painter.setPen(theme.color("text_dim"))
-                painter.drawText(QPoint(x + 4, bottom - 5), label)
-        painter.setPen(QPen(theme.color("border"), 1))
-        painter.drawLine(0, self.height() - 1, self.width(), self.height() - 1)
-        self._draw_loop_bar(painter, rect)
-        if self._pointer_s is not None and 0 <= self._pointer_s <= axis.duration_s:
-            painter.setPen(QPen(theme.color("text_dim"), 1))
-            x = round(self.x_at(self._pointer_s))
-            painter.drawLine(x, bottom - 3, x, self.height())
-
-    def _draw_loop_bar(self, painter: QPainter, rect: QRect) -> None:
-        if self.axis.loop is None:
-            return
-        left, right = (self.x_at(edge) for edge in self.axis.loop)
-        bar = QRectF(QPointF(left, rect.bottom() - _LOOP_BAR_PX + 1), QPointF(right, rect.bottom()))
-        painter.save()
-        painter.setClipRect(rect)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(self.theme.color("loop"))
-        painter.drawRoundedRect(bar, 3, 3)
-        painter.restore()
-
-
-class Playhead(QWidget):
-    """One line over every view. Moving it repaints a strip as wide as itself and nothing else."""
-
-    def __init__(self, theme: Theme, parent: QWidget, bands: Callable[[], list[tuple[int, int]]]) -> None:
-        super().__init__(parent)
-        self._theme = theme
-        self._bands = bands
-        self.setObjectName("playhead")
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
-        self.setFixedWidth(_HEAD_PX)
-
-    def set_theme(self, theme: Theme) -> None:
-        """Draw in the colours of ``theme``."""
-        self._theme = theme
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        color = self._theme.color("playhead")
-        middle = _HEAD_PX // 2
-        top = _RULER_PX - 15
-        tip = QPointF(middle + 0.5, top + 9)
-        with QPainter(self) as painter:
-            # Faint over titles, which it would make hard to read; full over what it points at.
-            painter.fillRect(QRectF(middle, top, 1, self.height()), self._theme.color("playhead", 0.22))
-            for first, last in self._bands():
-                painter.fillRect(QRectF(middle - 1, first, 3, last - first), self._theme.color("plot", 0.35))
-                painter.fillRect(QRectF(middle, first, 1, last - first), color)
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(color)
-            painter.drawPolygon(QPolygonF([QPointF(1, top), QPointF(_HEAD_PX - 1, top), tip]))
+_HINT = "Click to seek   ·   drag to loop   ·   wheel to zoom   ·   Shift+drag to move"
+_SCROLL_HINT = "   ·   wheel at the left: more views"
 
 
 class Wall(QWidget):
@@ -166,12 +61,9 @@ class Wall(QWidget):
         self.reconstruction.placeholder = "What comes back from the tokens appears here"
         self.heatmap = HeatmapView(self.axis, theme)
         self.heatmap.placeholder = "The tokens appear here"
-        self._splitter = QSplitter(Qt.Orientation.Vertical)
-        self._splitter.setHandleWidth(1)
-        self._splitter.setChildrenCollapsible(False)
+        self._stack = LaneStack(theme, self)
         self._canvases: list[TimeCanvas] = [self.ruler]
         self._connect(self.ruler)
-        self._weights: dict[Lane, float] = {}
         self.difference: Lane | None = None  # the optional lane that is marked while the difference is heard
         for lane, stretch in ((self.source, 3.0), (self.reconstruction, 3.0), (self.heatmap, 5.0)):
             self.add_lane(lane, stretch=stretch)
@@ -186,7 +78,7 @@ class Wall(QWidget):
         self._strip.setProperty("dim", True)
         self._strip.setAccessibleName("Under the pointer")
         self._strip.setTextFormat(Qt.TextFormat.PlainText)
-        self._hint = QLabel("Click to seek   ·   drag to loop   ·   wheel to zoom   ·   Shift+drag to move")
+        self._hint = QLabel(_HINT)
         self._hint.setProperty("faint", True)
         foot = QHBoxLayout()
         foot.setContentsMargins(12, 1, MARGIN_PX, 4)
@@ -196,7 +88,7 @@ class Wall(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addWidget(self.ruler)
-        layout.addWidget(self._splitter, 1)
+        layout.addWidget(self._stack, 1)
         scroll_row = QHBoxLayout()
         scroll_row.setContentsMargins(GUTTER_PX, 1, MARGIN_PX, 1)
         scroll_row.addWidget(self._bar)
@@ -205,6 +97,8 @@ class Wall(QWidget):
 
         self._playhead = Playhead(theme, self, self._plot_bands)
         self._playhead.raise_()
+        self._stack.arranged.connect(self._arranged)
+        self._stack.overflowed.connect(self._overflowed)
         self.axis.changed.connect(self._axis_changed)
         self.set_side("A")
         self._axis_changed()
@@ -213,29 +107,26 @@ class Wall(QWidget):
 
     def add_lane(self, lane: Lane, *, stretch: float = 3.0, index: int | None = None) -> None:
         """Stack one more view, built on this wall's ``axis``, at ``index`` from the top, else at the end."""
-        place = self._splitter.count() if index is None else index
-        self._splitter.insertWidget(place, lane)
-        self._splitter.setStretchFactor(place, round(10 * stretch))
-        self._weights[lane] = stretch
+        self._stack.add(lane, stretch, index)
         lane.read_out.connect(self._show_read_out)
         self._connect(lane)
         self._canvases.append(lane)
 
     def shown_lanes(self) -> list[Lane]:
-        """The lanes in sight, from the top."""
-        lanes = (self._splitter.widget(place) for place in range(self._splitter.count()))
-        return [lane for lane in lanes if isinstance(lane, Lane) and not lane.isHidden()]
+        """The lanes that are shown, from the top; not all need be in sight."""
+        return self._stack.shown()
 
     def share_out(self) -> None:
-        """Divide the height among the lanes that are shown, by their stretch."""
-        lanes = [self._splitter.widget(place) for place in range(self._splitter.count())]
-        weights = [0.0 if lane.isHidden() else self._weights[lane] for lane in lanes if isinstance(lane, Lane)]
-        total = sum(weights) or 1.0
-        self._splitter.setSizes([round(self._splitter.height() * weight / total) for weight in weights])
+        """Divide the height among the lanes that are shown, by their stretch; where it is too little, they scroll."""
+        self._stack.share_out()
 
     def place_of(self, lane: Lane) -> int:
         """Where this lane stands from the top, 0 the first; hidden ones count."""
-        return self._splitter.indexOf(lane)
+        return self._stack.place_of(lane)
+
+    def bring_into_sight(self, lane: Lane) -> None:
+        """Scroll until ``lane`` is seen."""
+        self._stack.bring_into_sight(lane)
 
     def follow_scale(self, lane: WaveformView) -> None:
         """Show one more waveform with the amplitude scale of the others."""
@@ -289,6 +180,7 @@ class Wall(QWidget):
         self.theme = theme
         for canvas in self._canvases:
             canvas.set_theme(theme)
+        self._stack.set_theme(theme)
         self._playhead.set_theme(theme)
 
     # --- where ------------------------------------------------------------------------------------------
@@ -350,22 +242,24 @@ class Wall(QWidget):
 
     def save_state(self) -> bytes:
         """How the height is divided, to be kept in the settings."""
-        return bytes(self._splitter.saveState().data())
+        return self._stack.save_state()
 
     def restore_state(self, state: bytes) -> None:
         """Divide the height as :meth:`save_state` found it; anything else changes nothing."""
-        self._splitter.restoreState(QByteArray(state))
+        self._stack.restore_state(state)
 
     # --- inside -----------------------------------------------------------------------------------------
 
     def _plot_bands(self) -> list[tuple[int, int]]:
-        """Top and bottom of the ruler's foot and of each plot in sight, in this widget's pixels."""
-        bands = [(_RULER_PX - 6, _RULER_PX)]
-        for canvas in self._canvases:
-            if isinstance(canvas, Lane) and not canvas.isHidden():
-                rect = canvas.plot_rect()
-                top = canvas.mapTo(self, rect.topLeft()).y()
-                bands.append((top, top + rect.height()))
+        """Top and bottom of the ruler's foot and of what is in sight of each plot, in this widget's pixels."""
+        bands = [(RULER_PX - 6, RULER_PX)]
+        view = self._stack.geometry()
+        for lane in self._stack.shown():
+            plot = lane.plot_rect()
+            plot.moveTopLeft(lane.mapTo(self, plot.topLeft()))
+            plot &= view
+            if not plot.isEmpty():
+                bands.append((plot.top(), plot.top() + plot.height()))
         return bands
 
     def _connect(self, canvas: TimeCanvas) -> None:
@@ -422,7 +316,7 @@ class Wall(QWidget):
 
     def _place_playhead(self) -> None:
         axis = self.axis
-        x = GUTTER_PX + round(axis.s_to_x(self._position_s)) - _HEAD_PX // 2
+        x = GUTTER_PX + round(axis.s_to_x(self._position_s)) - HEAD_PX // 2
         shown = axis.duration_s > 0 and axis.start_s <= self._position_s <= axis.end_s
         if shown:
             self._playhead.move(x, 0)
@@ -431,15 +325,24 @@ class Wall(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self.axis.set_width(max(self.width() - GUTTER_PX - MARGIN_PX, 1))
-        self._playhead.resize(_HEAD_PX, max(self._splitter.geometry().bottom(), _RULER_PX))
         self._hint.setVisible(self.width() > 900)
         self._place_playhead()
 
+    def _arranged(self) -> None:
+        self._playhead.resize(HEAD_PX, max(self._stack.geometry().bottom() + 1, RULER_PX))
+        self._playhead.update()
+
+    def _overflowed(self, overflows: bool) -> None:
+        self._hint.setText(_HINT + _SCROLL_HINT if overflows else _HINT)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Left/Right move along, Up/Down zoom, Home/End jump, Escape clears the loop."""
+        """Left/Right move along, Up/Down zoom, with Shift scroll the views, Home/End jump, Escape clears the loop."""
         key = Qt.Key(event.key())
+        shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
         if key in (Qt.Key.Key_Left, Qt.Key.Key_Right):
             self.pan(0.1 if key == Qt.Key.Key_Right else -0.1)
+        elif key in (Qt.Key.Key_Up, Qt.Key.Key_Down) and shift:
+            self._stack.step(down=key == Qt.Key.Key_Down)
         elif key in (Qt.Key.Key_Up, Qt.Key.Key_Down):
             self.zoom(1.5 if key == Qt.Key.Key_Up else 1 / 1.5)
         elif key in (Qt.Key.Key_PageUp, Qt.Key.Key_PageDown):
