@@ -11,7 +11,7 @@ import soundfile
 from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, QRect, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QScrollBar, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QScrollBar, QWidget
 from pytestqt.qtbot import QtBot
 
 from mimi_gui.analysis.envelope import Envelope
@@ -246,6 +246,18 @@ def test_the_wheel_scrolls_over_the_scales_and_zooms_over_the_plots(many: Many) 
     turn(wall, view, QPoint(GUTTER_PX + 500, 45), 1)
     assert wall.axis.span_s == pytest.approx(SECONDS / 1.25)
     assert bar.value() == value
+
+
+def test_the_hint_makes_room_for_what_is_read_out(many: Many) -> None:
+    wall, _ = many
+    hint = next(label for label in wall.findChildren(QLabel) if label.text().startswith("Click to seek"))
+    assert hint.isVisible()
+    assert "wheel at the left" in hint.text()
+    QTest.mouseMove(wall.source, QPoint(GUTTER_PX + 300, 45))
+    assert "sample" in wall._strip.text()
+    assert not hint.isVisible()
+    wall.source.leaveEvent(QEvent(QEvent.Type.Leave))
+    assert hint.isVisible()
 
 
 def test_keys_go_from_lane_to_lane(many: Many) -> None:

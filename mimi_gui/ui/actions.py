@@ -197,8 +197,9 @@ POINTER_KEYS = (
     ("Wheel", "Zoom at the pointer"),
     ("Shift+Wheel", "Scroll along"),
     ("Ctrl+Wheel", "Larger amplitudes; zoom in frequency"),
-    ("Wheel at the left edge; Shift+Up, Shift+Down", "Scroll through the views when they do not fit"),
+    ("Wheel, over the scales at the left", "Scroll through the views that do not fit"),
     ("Left, Right", "Scroll along (when the views have the keyboard)"),
+    ("Shift+Up, Shift+Down", "Scroll to the next view up or down (likewise)"),
 )
 
 

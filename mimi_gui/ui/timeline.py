@@ -293,7 +293,12 @@ class Wall(QWidget):
 
     def _show_read_out(self, words: str) -> None:
         self._strip.setText(words)
+        self._show_hint()
         self.read_out.emit(words)
+
+    def _show_hint(self) -> None:
+        """While nothing is read out: both would not fit."""
+        self._hint.setVisible(self.width() > 900 and not self._strip.text())
 
     def _axis_changed(self) -> None:
         axis = self.axis
@@ -325,7 +330,7 @@ class Wall(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self.axis.set_width(max(self.width() - GUTTER_PX - MARGIN_PX, 1))
-        self._hint.setVisible(self.width() > 900)
+        self._show_hint()
         self._place_playhead()
 
     def _arranged(self) -> None:
