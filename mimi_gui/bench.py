@@ -22,6 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from mimi_gui.corpus_workers import num_cores
+from mimi_gui.endurance import FRAMES, measure, sentence
 from mimi_gui.errors import MimiGuiError
 
 CONTESTANTS = (
@@ -66,8 +68,9 @@ def run(
         repeats: interleaved rounds after one warm-up.
         contestants: of :data:`CONTESTANTS`; None for all that are installed.
         device: ``cpu`` or ``cuda:0``; OpenVINO and rustymimi are for the CPU only.
-        endurance: also run 10,000 single frames through ``mimi_gui_frames`` (some minutes): ``endurance`` in its
-            figures has the growth of its memory and the time of a frame near the start and at the end.
+        endurance: also run 10,000 single frames through ``mimi_gui_frames`` (6 to 10 minutes): ``endurance`` in its
+            figures has what ``endurance.measure`` gives. KeyboardInterrupt ends that part early, and what was measured
+            is returned; at any other time it is raised.
         progress: told in a few words what is going on.
 
     Returns:
@@ -87,7 +90,7 @@ def run(
     checkpoint = fetch_checkpoint(model_name)
     chosen = [c for c in (contestants or CONTESTANTS) if _installed(c) and (c not in _CPU_ONLY or device == "cpu")]
     result: dict[str, Any] = {
-        "machine": {"cpu": _cpu_name(), "cores": _num_cores(), "python": platform.python_version()},
+        "machine": {"cpu": cpu_name(), "cores": num_cores(), "python": platform.python_version()},
         "model": {"name": checkpoint.name, "digest": checkpoint.digest},
         "device": device,
         "duration_s": duration_s,
@@ -114,9 +117,14 @@ def run(
                 result["contestants"][name] = _summary(name, player)
             _compare_with_ceiling(result, players)
             if endurance and "mimi_gui_frames" in players:
-                say("10,000 frames one at a time")
-                answer = players["mimi_gui_frames"].ask("endurance")
-                result["contestants"]["mimi_gui_frames"]["endurance"] = answer
+                for name, player in players.items():
+                    if name != "mimi_gui_frames":
+                        player.close()  # nobody else's memory is needed any more
+                say(f"{FRAMES:,} frames one at a time, some minutes; Ctrl-C stops it and keeps the rest")
+                alone = players["mimi_gui_frames"]
+                result["contestants"]["mimi_gui_frames"]["endurance"] = measure(
+                    lambda count: alone.ask("frames", count=count), say
+                )
         finally:
             for player in players.values():
                 player.close()
@@ -156,12 +164,7 @@ def print_table(result: dict[str, Any]) -> None:
         console = Console(width=140)  # a file has room; rich would take 80 columns and break the names
     console.print(table)
     if long := result["contestants"].get("mimi_gui_frames", {}).get("endurance"):
-        console.print(
-            f"{long['frames']} frames one at a time: memory grew by {long['growth_mb']:.1f} MB after the first tenth; a"
-            f" frame took {long['first_ms']:.1f} ms near the start and {long['last_ms']:.1f} ms at the end."
-            if "frames" in long
-            else f"The long run ended early: {long.get('error', 'its process died')}"
-        )
+        console.print(sentence(long))
     if result.get("ceiling_gflops"):
         console.print(
             f"Matrix products reach {result['ceiling_gflops']:.0f} GFLOP/s here (float32). Speeds are times real time;"
@@ -184,13 +187,13 @@ class _Player:
         )
         self._job = job
 
-    def ask(self, what: str, *, warm_up: bool = False) -> dict[str, Any]:
+    def ask(self, what: str, *, warm_up: bool = False, **details: Any) -> dict[str, Any]:
         if self.error:
             return {}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps({"do": what, **self._job}) + "\n")
+            self._process.stdin.write(json.dumps({"do": what, **self._job, **details}) + "\n")
             self._process.stdin.flush()
             answer = json.loads(self._process.stdout.readline() or '{"error": "its process died"}')
         except (OSError, ValueError) as error:
@@ -286,13 +289,8 @@ def _installed(contestant: str) -> bool:
     return find_spec(package) is not None
 
 
-def _num_cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """What the system calls this machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

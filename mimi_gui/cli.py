@@ -245,7 +245,7 @@ def bench(
     only: Annotated[list[str] | None, typer.Option("--only", help="A contestant; may be given again.")] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, or cuda.")] = "cpu",
     endurance: Annotated[
-        bool, typer.Option("--endurance", help="Also 10,000 single frames, some minutes: does memory grow?")
+        bool, typer.Option("--endurance", help="Also 10,000 single frames, 6 to 10 minutes: does memory grow?")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -259,7 +259,7 @@ def bench(
     for name in only or ():
         if name not in CONTESTANTS:
             raise typer.BadParameter(f"{name} is not one of {', '.join(CONTESTANTS)}")
-    tell = say if sys.stderr.isatty() else None
+    tell = say if sys.stderr.isatty() or endurance else None
     chosen = tuple(only) if only else None
     place = device
     if device != "cpu":
