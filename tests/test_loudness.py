@@ -8,6 +8,7 @@ import numpy as np
 import pyloudnorm
 import pytest
 import soundfile
+from scipy import signal
 
 from mimi_gui.analysis import loudness
 from mimi_gui.analysis.loudness import (
@@ -18,6 +19,7 @@ from mimi_gui.analysis.loudness import (
     matching_gains,
     true_peak_db,
 )
+from mimi_gui.errors import Cancelled
 
 rng = np.random.default_rng(5)
 
@@ -78,11 +80,11 @@ def test_true_peak_sees_between_the_samples() -> None:
 
 
 def test_true_peak_in_blocks_is_the_whole_s() -> None:
-    from scipy import signal
-
-    x = rng.standard_normal(200_000) * np.linspace(0.01, 1, 200_000)
-    whole = 20 * np.log10(np.abs(signal.resample_poly(x, 4, 1)).max())
-    assert true_peak_db(x, 48000) == pytest.approx(whole, abs=0.01)
+    for shape in (np.linspace(0.01, 1, 200_000), np.linspace(1, 0.01, 200_000), np.ones(200_000)):
+        x = rng.standard_normal(200_000) * shape
+        x[12_345:12_365] = 3.2 * (-1.0) ** (np.arange(20) // 2)  # rises far above its samples
+        whole = 20 * np.log10(np.abs(signal.resample_poly(x, 4, 1)).max())
+        assert true_peak_db(x, 48000) == pytest.approx(whole, abs=1e-9)
 
 
 @pytest.mark.parametrize(("a_db", "b_db"), [(0.0, -7.3), (-7.3, 0.0), (0.0, 0.0), (-30.0, -12.0)])
@@ -115,6 +117,35 @@ def test_one_channel_beside_two_is_heard_from_both() -> None:
     x = tone(2, 48000, -20.0)
     match = matching_gains(np.stack([x, x], 1), x, 48000)
     assert match[:2] == (0.0, 0.0)
+
+
+def test_one_loudspeaker_gets_the_mean_of_two_channels() -> None:
+    """What the two channels do not share is heard of a device with one channel only in part."""
+    rate = 48000
+    left, right = 0.3 * rng.standard_normal((2, 2 * rate))
+    a, b = np.stack([left, right], 1), 0.2 * rng.standard_normal(2 * rate)
+    match = matching_gains(a, b, rate, num_channels=1)
+    meter = pyloudnorm.Meter(rate)
+    heard_a, heard_b = (left + right) / 2 * 10 ** (match.gain_a_db / 20), b * 10 ** (match.gain_b_db / 20)
+    assert meter.integrated_loudness(heard_a) == pytest.approx(meter.integrated_loudness(heard_b), abs=TOLERANCE_LU)
+    assert max(true_peak_db(heard_a, rate), true_peak_db(heard_b, rate)) == pytest.approx(CEILING_DBTP, abs=1e-6)
+    opposite = matching_gains(np.stack([left, -left], 1), b, rate, num_channels=1)
+    assert "A is silent" in opposite.reason
+
+
+@pytest.mark.parametrize("calls", [0, 3, 100])
+def test_measuring_can_be_given_up(calls: int) -> None:
+    x = rng.standard_normal(400_000)
+    polled = 0
+
+    def cancel() -> bool:
+        nonlocal polled
+        polled += 1
+        return polled > calls
+
+    with pytest.raises(Cancelled):
+        matching_gains(x, x, 48000, cancel=cancel)
+    assert polled == calls + 1
 
 
 @pytest.mark.parametrize("rate", [11_025, 24_000])

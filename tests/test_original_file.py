@@ -9,6 +9,7 @@ import pyloudnorm
 import pytest
 import soundfile
 import soxr
+from scipy import signal
 
 from mimi_gui.ui.listening_sources import sources
 from mimi_gui.ui.notices import Notice
@@ -57,21 +58,55 @@ def test_the_file_is_heard_at_its_rate_and_with_its_channels(house: House, stere
     assert transport.take is not None
 
 
-def test_both_are_equally_loud_as_they_are_heard(house: House, stereo: tuple[Path, np.ndarray]) -> None:
-    path, samples = stereo
+def as_played(samples: np.ndarray, rate: int, device_rate: int, gain_db: float) -> np.ndarray:
+    """What two loudspeakers get of ``samples``, [T] or [T, 2] at ``rate``: float64 [T', 2]."""
+    played = soxr.resample(samples.astype(np.float64), rate, device_rate) * 10 ** (gain_db / 20)
+    return np.repeat(played[:, None], 2, axis=1) if played.ndim == 1 else played
+
+
+def peak_dbtp(played: np.ndarray) -> float:
+    return 20 * np.log10(np.abs(signal.resample_poly(played, 4, 1, axis=0)).max())
+
+
+def noise(seconds: float, rate: int, low_hz: float, high_hz: float, level: float) -> np.ndarray:
+    """Noise between two frequencies, [T, 2], its two channels not alike."""
+    white = np.random.default_rng(3).standard_normal((round(seconds * rate), 2))
+    band = signal.sosfilt(signal.butter(8, [low_hz, high_hz], "bandpass", fs=rate, output="sos"), white, axis=0)
+    return (level * band / np.abs(band).max()).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("rate", "low_hz", "high_hz"),
+    [(8_000, 300, 3_400), (22_050, 100, 9_000), (44_100, 100, 18_000), (96_000, 20_000, 40_000)],
+)
+def test_both_are_equally_loud_as_they_are_heard(
+    house: House, tmp_path: Path, rate: int, low_hz: float, high_hz: float
+) -> None:
+    """Whatever rate the file has: what counts is what the loudspeakers get of both, over the loop."""
+    samples = noise(3.0, rate, low_hz, high_hz, 0.9) + noise(3.0, rate, 500, 600, 0.05)
+    samples[: rate] *= 0.1
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, samples, rate, subtype="FLOAT")
     hear(house, path)
     transport, document = house.window.transport, house.window.session.document
-    house.until(lambda: transport.levels.result is not None)
-    house.until(lambda: transport.levels.result is not None and transport.levels.result.loudness_a > -15)
-    match = transport.levels.result
-    assert match is not None
-    assert document.sound is not None
-    a = pyloudnorm.Meter(RATE).integrated_loudness(samples.astype(np.float64))
-    mono = soxr.resample(document.sound, 24_000, RATE).astype(np.float64)
-    b = pyloudnorm.Meter(RATE).integrated_loudness(np.repeat(mono[:, None], 2, axis=1))  # from two loudspeakers
-    assert match.loudness_a == pytest.approx(a, abs=0.1)
-    assert match.loudness_b == pytest.approx(b, abs=0.1)
-    assert a + match.gain_a_db == pytest.approx(b + match.gain_b_db, abs=0.1)
+    device_rate = transport.player.sample_rate
+    for loop in (None, (1.25, 2.5)):
+        transport.levels.result = None
+        transport.set_loop(loop)
+        house.until(lambda: transport.levels.result is not None)
+        assert document.sound is not None
+        gains = transport.player.gains_db
+        assert max(gains) <= 0
+        a, b = (
+            as_played(x, x_rate, device_rate, gain)[
+                slice(None) if loop is None else slice(*(round(s * device_rate) for s in loop))
+            ]
+            for x, x_rate, gain in ((samples, rate, gains[0]), (document.sound, 24_000, gains[1]))
+        )
+        meter = pyloudnorm.Meter(device_rate)
+        assert meter.integrated_loudness(a) == pytest.approx(meter.integrated_loudness(b), abs=0.1)
+        assert max(peak_dbtp(a), peak_dbtp(b)) <= -1 + 0.05
+        assert max(gains) == 0 or max(peak_dbtp(a), peak_dbtp(b)) >= -1 - 0.3  # nothing is turned down without need
 
 
 def test_tokens_alone_have_no_file(house: House, stereo: tuple[Path, np.ndarray], tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ CEILING_DBTP = -1.0
 BLOCK_S = 0.4  # BS.1770's gating block: anything shorter has no gated loudness
 _ABSOLUTE_GATE_LUFS = -70.0
 _SILENT = 1e-7
-_PEAK_BLOCK = 1 << 16
+_PEAK_BLOCK = 1 << 13
 _PEAK_CONTEXT = 64
+_MOST_OVERSHOOT = 2.25  # what resample_poly's default filter makes of the largest sample at most: the sum of |h|, 2.242
 _FILTER_BLOCK = 1 << 20
 
 
@@ -47,22 +48,28 @@ def columns(samples: np.ndarray) -> np.ndarray:
 
 
 def integrated_loudness(
-    samples: np.ndarray, sample_rate: int, cancel: Callable[[], bool] | None = None
+    samples: np.ndarray,
+    sample_rate: int,
+    cancel: Callable[[], bool] | None = None,
+    *,
+    num_channels: int | None = None,
 ) -> float:
     """Return the gated loudness in LUFS, ungated K-weighted level below 0.4 s, -inf for silence.
 
     Args:
         samples: float [T] or [T, C], C <= 5.
         sample_rate: in Hz.
+        num_channels: by how many loudspeakers it is heard, where that is not C: one channel comes from all of them,
+            two become their mean on one.
     """
     x = _as_columns(samples)
-    if _peak(x) < _SILENT:
+    if max(_peaks(x, num_channels, cancel), default=0.0) < _SILENT:
         return float("-inf")
     size, step = round(BLOCK_S * sample_rate), max(1, round(BLOCK_S * sample_rate / 4))
     if len(x) < size:
-        return _lufs(float(np.concatenate(list(_k_weighted_power(x, sample_rate))).mean()))
+        return _lufs(float(np.concatenate(list(_k_weighted_power(x, sample_rate, num_channels))).mean()))
     found, rest = [], np.zeros(0)
-    for power in _k_weighted_power(x, sample_rate):
+    for power in _k_weighted_power(x, sample_rate, num_channels):
         check_cancel(cancel)
         rest = np.concatenate([rest, power])
         if len(rest) < size:
@@ -93,56 +100,86 @@ def _as_columns(samples: np.ndarray) -> np.ndarray:
     return array[:, None] if array.ndim == 1 else array
 
 
-def _peak(x: np.ndarray) -> float:
-    blocks = (x[start : start + _PEAK_BLOCK] for start in range(0, len(x), _PEAK_BLOCK))
-    return max((float(np.abs(block).max(initial=0.0)) for block in blocks), default=0.0)
+def _peaks(x: np.ndarray, num_channels: int | None, cancel: Callable[[], bool] | None) -> list[float]:
+    """The largest magnitude of every ``_PEAK_BLOCK`` samples."""
+    found = []
+    for start in range(0, len(x), _PEAK_BLOCK):
+        check_cancel(cancel)
+        found.append(float(np.abs(_heard(x[start : start + _PEAK_BLOCK], num_channels)).max()))
+    return found
 
 
-def _k_weighted_power(x: np.ndarray, sample_rate: int) -> Iterator[np.ndarray]:
+def _heard(block: np.ndarray, num_channels: int | None) -> np.ndarray:
+    """``block`` [n, C] as float64, as the mixer gives it to one loudspeaker; to two it goes as it is."""
+    block = np.asarray(block, np.float64)
+    return block.mean(axis=1, keepdims=True) if num_channels == 1 and block.shape[1] == 2 else block
+
+
+def _k_weighted_power(x: np.ndarray, sample_rate: int, num_channels: int | None) -> Iterator[np.ndarray]:
     """Power [n] block by block after the standard's two filters, which pyloudnorm designs for any rate."""
     stages = list(pyloudnorm.Meter(sample_rate)._filters.values())
-    states = [np.zeros((max(len(stage.a), len(stage.b)) - 1, x.shape[1])) for stage in stages]
+    width = _heard(x[:0], num_channels).shape[1]
+    copies = num_channels if num_channels is not None and width == 1 else 1
+    states = [np.zeros((max(len(stage.a), len(stage.b)) - 1, width)) for stage in stages]
     for start in range(0, len(x), _FILTER_BLOCK):
-        y = np.asarray(x[start : start + _FILTER_BLOCK], dtype=np.float64)
+        y = _heard(x[start : start + _FILTER_BLOCK], num_channels)
         for i, stage in enumerate(stages):
             y, states[i] = signal.lfilter(stage.b, stage.a, y, axis=0, zi=states[i])
             y = stage.passband_gain * y
-        yield (y**2).sum(axis=1)
+        yield copies * (y**2).sum(axis=1)
 
 
-def true_peak_db(samples: np.ndarray, sample_rate: int, cancel: Callable[[], bool] | None = None) -> float:
-    """Return the largest magnitude between the samples too, in dBTP (oversampled to 176 kHz or more)."""
+def true_peak_db(
+    samples: np.ndarray,
+    sample_rate: int,
+    cancel: Callable[[], bool] | None = None,
+    *,
+    num_channels: int | None = None,
+) -> float:
+    """Return the largest magnitude between the samples too, in dBTP (oversampled to 176 kHz or more).
+
+    ``num_channels`` as in :func:`integrated_loudness`.
+    """
     x = _as_columns(samples)
     factor = 4 if sample_rate >= 44100 else 8
-    peak = _peak(x)
-    for start in range(0, len(x), _PEAK_BLOCK):
+    peaks = np.array(_peaks(x, num_channels, cancel))
+    peak = float(peaks.max(initial=0.0))
+    around = np.maximum(peaks, np.maximum(np.append(peaks[1:], 0.0), np.append(0.0, peaks[:-1])))
+    for i in np.argsort(-around):
         check_cancel(cancel)
-        block = np.asarray(x[max(0, start - _PEAK_CONTEXT) : start + _PEAK_BLOCK + _PEAK_CONTEXT], np.float64)
-        if np.abs(block).max() * 4 > peak:  # the interpolator's gain stays below 4
-            peak = max(peak, float(np.abs(signal.resample_poly(block, factor, 1, axis=0)).max()))
+        if around[i] * _MOST_OVERSHOOT <= peak:
+            break  # neither this one nor any that follows can reach beyond what was found
+        start = i * _PEAK_BLOCK
+        block = _heard(x[max(0, start - _PEAK_CONTEXT) : start + _PEAK_BLOCK + _PEAK_CONTEXT], num_channels)
+        peak = max(peak, float(np.abs(signal.resample_poly(block, factor, 1, axis=0)).max()))
     return 20 * float(np.log10(peak)) if peak > 0 else float("-inf")
 
 
 def matching_gains(
-    a: np.ndarray, b: np.ndarray, sample_rate: int, *, cancel: Callable[[], bool] | None = None
+    a: np.ndarray,
+    b: np.ndarray,
+    sample_rate: int,
+    *,
+    num_channels: int | None = None,
+    cancel: Callable[[], bool] | None = None,
 ) -> LoudnessMatch:
     """Return gains after which A and B differ by at most 0.1 LU and peak at -1 dBTP at most.
 
     One channel beside two is measured as it is heard: from both loudspeakers.
 
     Args:
-        a, b: float [T] or [T, C], the spans that will be listened to.
+        a, b: float [T] or [T, C], the spans that will be listened to. Long ones are read in blocks.
         sample_rate: of both, in Hz.
+        num_channels: 1 where there is one loudspeaker only; otherwise as many as the wider of them has.
         cancel: polled every block: hours take minutes.
 
     Raises:
         Cancelled: ``cancel()`` said so.
     """
     a, b = _as_columns(a), _as_columns(b)
-    if a.shape[1] != b.shape[1]:
-        a, b = (np.repeat(x, 2, axis=1) if x.shape[1] == 1 else x for x in (a, b))
-    loudness_a, loudness_b = (integrated_loudness(x, sample_rate, cancel) for x in (a, b))
-    peak_a, peak_b = (true_peak_db(x, sample_rate, cancel) for x in (a, b))
+    wide = num_channels if num_channels is not None else max(a.shape[1], b.shape[1])
+    loudness_a, loudness_b = (integrated_loudness(x, sample_rate, cancel, num_channels=wide) for x in (a, b))
+    peak_a, peak_b = (true_peak_db(x, sample_rate, cancel, num_channels=wide) for x in (a, b))
     measured = (loudness_a, loudness_b, peak_a, peak_b)
     silent = [name for name, value in (("A", loudness_a), ("B", loudness_b)) if value == float("-inf")]
     if silent:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soxr
 
 from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.codes import CodecInfo, Codes
@@ -22,7 +21,6 @@ from mimi_gui.ui.worker import Desk, Job
 if TYPE_CHECKING:
     from mimi_gui.analysis.error_strip import ErrorStrip, Moment
     from mimi_gui.analysis.ladder import Ladder, Rung
-    from mimi_gui.analysis.loudness import LoudnessMatch
     from mimi_gui.analysis.metrics import MetricResult
     from mimi_gui.analysis.spectrogram import SpectrogramSettings
     from mimi_gui.corpus_stats import CorpusStats
@@ -141,24 +139,6 @@ class SaveReport(Job):
             spectrogram=self.spectrogram,
         )  # fmt: skip
         return write_report(self.path, content, overwrite=self.overwrite)
-
-
-@dataclass(frozen=True)
-class MatchLoudness(Job):
-    """Measure both sides over the span that is listened to. Result: LoudnessMatch."""
-
-    a: np.ndarray  # float32 [T] or [T, 2], at ``rate_a``
-    b: np.ndarray  # float32 [T], at ``rate_b``
-    rate_a: int
-    rate_b: int
-
-    def run(self, desk: Desk) -> LoudnessMatch:
-        from mimi_gui.analysis.loudness import matching_gains  # scipy: half a second that the start does not have
-
-        b = self.b if self.rate_a == self.rate_b else soxr.resample(self.b, self.rate_b, self.rate_a)
-        match = matching_gains(self.a, b, self.rate_a, cancel=desk.is_cancelled)
-        let_go(self.a, self.b)
-        return match
 
 
 @dataclass(frozen=True)

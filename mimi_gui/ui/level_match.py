@@ -1,18 +1,20 @@
-"""How loud A and B are beside each other: measured on the analysis thread, a moment after the last change.
+"""How loud A and B are beside each other: measured on the analysis thread, on the very clips that are played.
 
-Lives in the GUI thread. Whoever owns the sound says what to measure when ``due`` comes, and sets the gains.
+A file keeps its own rate and channels until it is made ready for the device; what the loudspeakers get is what has to
+be equally loud, so nothing else is measured. Lives in the GUI thread. Whoever owns the clips looks at ``is_wanted``,
+says what to measure once both are whole, and sets the gains.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
-from mimi_gui.ui.analysis_jobs import MatchLoudness
+from mimi_gui.clip import Clip
 from mimi_gui.ui.settings import SettingsStore
-from mimi_gui.ui.worker import WorkerThread
+from mimi_gui.ui.worker import Desk, Job, WorkerThread
 
 if TYPE_CHECKING:
     from mimi_gui.analysis.loudness import LoudnessMatch
@@ -20,29 +22,51 @@ if TYPE_CHECKING:
 _SETTLE_MS = 300  # a loop edge that is being dragged
 
 
+@dataclass(frozen=True)
+class MatchLoudness(Job):
+    """Measure both sides over what is listened to. Result: LoudnessMatch."""
+
+    a: Clip  # both finished, at one rate
+    b: Clip
+    span: tuple[int, int]  # samples of the clips; either may end before
+    is_mono: bool  # there is one loudspeaker
+
+    def run(self, desk: Desk) -> LoudnessMatch:
+        from mimi_gui.analysis.loudness import matching_gains  # scipy: half a second that the start does not have
+
+        a, b = (clip.samples[self.span[0] : min(self.span[1], clip.length)] for clip in (self.a, self.b))
+        channels = 1 if self.is_mono else None
+        match = matching_gains(a, b, self.a.sample_rate, num_channels=channels, cancel=desk.is_cancelled)
+        for clip in (self.a, self.b):
+            clip.memory.let_go(0, clip.memory.num_bytes)
+        return match
+
+
 class LevelMatch(QObject):
     """See the module's docstring.
 
     Attributes:
         result: what the last measurement found, or None while unknown.
+        is_wanted: what is heard has changed: :meth:`measure` it when it is whole.
 
     Signals:
-        due(): it is time to call :meth:`measure`.
+        wanted(): ``is_wanted`` is true now.
         changed(): the gains are others.
     """
 
-    due = Signal()
+    wanted = Signal()
     changed = Signal()
 
     def __init__(self, measuring: WorkerThread, settings: SettingsStore, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._measuring, self._settings = measuring, settings
         self.result: LoudnessMatch | None = None
+        self.is_wanted = False
         self._job: int | None = None
         self._settling = QTimer(self)
         self._settling.setSingleShot(True)
         self._settling.setInterval(_SETTLE_MS)
-        self._settling.timeout.connect(self.due)
+        self._settling.timeout.connect(self.ask)
         measuring.finished.connect(self._finished)
 
     @property
@@ -52,14 +76,31 @@ class LevelMatch(QObject):
             return 0.0, 0.0
         return self.result.gain_a_db, self.result.gain_b_db
 
+    def forget(self) -> None:
+        """What was measured is heard no more; what is being measured neither."""
+        self._settling.stop()
+        self._measuring.cancel(self._job)
+        self._job = self.result = None
+        self.is_wanted = False
+
     def wait(self) -> None:
-        """Something moves that will have to be measured: ``due`` comes when it has stood still for a moment."""
+        """Something moves that will have to be measured: it is wanted when it has stood still for a moment."""
         self._settling.start()
 
-    def measure(self, a: np.ndarray, b: np.ndarray, rate_a: int, rate_b: int) -> None:
-        """Measure what is heard of both, float32 [T] (A also [T, 2]) at their rates in Hz; ``changed`` follows."""
+    @Slot()
+    def ask(self) -> None:
+        """It is wanted now."""
+        self.is_wanted = True
+        self.wanted.emit()
+
+    def measure(self, a: Clip, b: Clip, span: tuple[int, int], *, is_mono: bool) -> None:
+        """Measure ``span`` (in samples) of two finished clips; ``changed`` follows.
+
+        ``is_mono``: the device has one channel, which gets the mean of two.
+        """
+        self.is_wanted = False
         self._measuring.cancel(self._job)
-        self._job = self._measuring.submit(MatchLoudness(a, b, rate_a, rate_b))
+        self._job = self._measuring.submit(MatchLoudness(a, b, span, is_mono))
 
     def set_on(self, on: bool) -> None:
         """Play both equally loud, or as decoded."""

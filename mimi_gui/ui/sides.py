@@ -7,6 +7,7 @@ recording never holds the window up.
 from __future__ import annotations
 
 from mimi_gui.analysis.excerpts import Excerpts
+from mimi_gui.clip import Clip
 from mimi_gui.playback import ABPlayer
 from mimi_gui.ui.codec_jobs import Preview
 from mimi_gui.ui.document import Take
@@ -73,6 +74,12 @@ class Sides:
             if document.sound is not None:
                 self.b = Feed(document.sound, document.info.sample_rate, self.rate)
         self._use_clips()
+
+    def whole_clips(self) -> tuple[Clip, Clip] | None:
+        """Both sides' clips of the whole recording, once there is nothing more to fill; None before."""
+        if self.a is None or self.b is None or not self._session.document.is_complete:
+            return None
+        return (self.a.clip, self.b.clip) if self.a.is_finished and self.b.is_finished else None
 
     def forget(self) -> None:
         """Another recording is open: what is heard as A is its own again, and nothing is B."""

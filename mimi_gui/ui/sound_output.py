@@ -105,6 +105,17 @@ class SoundOutput(QObject):
         player.set_gap_switch(False)
         return stand_in
 
+    @property
+    def is_lent(self) -> bool:
+        """Whether somebody else has the player."""
+        return isinstance(self.player, StandIn)
+
+    @property
+    def is_mono(self) -> bool:
+        """Whether there is one loudspeaker, which gets the mean of two channels."""
+        device = self.player.device
+        return device is not None and device.num_channels == 1
+
     def check(self) -> None:
         """Say what became of the output since the last look."""
         error = self.player.error

@@ -65,7 +65,7 @@ class Transport(QObject):
         self.output.asked.connect(self._wake)
         self.output.noticed.connect(self.noticed)
         self.output.settled.connect(self.settled)
-        self.levels.due.connect(self._measure)
+        self.levels.wanted.connect(self._wake)
         self.levels.changed.connect(self._apply_match)
         self._file.read.connect(self.use_take)
         self._file.noticed.connect(self.noticed)
@@ -73,7 +73,7 @@ class Transport(QObject):
         session.sound_changed.connect(self._new_sound)
         session.sound_grew.connect(self._wake)
         session.sound_previewed.connect(self._preview)
-        session.finished.connect(self._sound_complete)
+        session.finished.connect(self.levels.ask)
 
     # The device
 
@@ -251,10 +251,10 @@ class Transport(QObject):
         self._end_row()
         self.sides.take = take
         self.sides.fill(a=True)
+        self.levels.forget()
         self.take_changed.emit()
-        self._measure()
         self.changed.emit()
-        self._wake()
+        self.levels.ask()
 
     def set_volume(self, volume: float) -> None:
         """0 is silence, 1 as it is."""
@@ -285,7 +285,8 @@ class Transport(QObject):
         self.player.stop()
         self.player.clear_loop()
         self.player.set_gains_db(0.0, 0.0)
-        self.loop, self.loops, self.levels.result = None, False, None
+        self.loop, self.loops = None, False
+        self.levels.forget()
         self.sides.forget()
         self.sides.fill(a=True)
         self.player.seek(0.0)
@@ -294,7 +295,7 @@ class Transport(QObject):
 
     @Slot()
     def _new_sound(self) -> None:
-        self.levels.result = None
+        self.levels.forget()
         self._end_row()
         if not self.sides.replace_b():
             self.sides.fill(b=True)
@@ -304,23 +305,18 @@ class Transport(QObject):
     def _preview(self, preview: Preview) -> None:
         self.sides.preview(preview)
 
-    @Slot()
-    def _sound_complete(self) -> None:
-        self._measure()
-        self._wake()
-
     # Loudness
 
-    @Slot()
     def _measure(self) -> None:
-        document, side_a = self._session.document, self.sides.a
-        if side_a is None or document.sound is None or not document.is_complete:
+        """Measure what is looped, or all, once both sides are whole; not while a listening test has the sound."""
+        clips = self.sides.whole_clips()
+        if clips is None or self.output.is_lent:
             return
-        start, end = self.loop if self.loop is not None and self.loops else (0.0, document.duration_s)
-        rate_a, rate_b = side_a.source_rate, document.info.sample_rate
-        a, b = (x[round(start * rate) : round(end * rate)]
-                for x, rate in ((side_a.samples, rate_a), (document.sound, rate_b)))  # fmt: skip
-        self.levels.measure(a, b, rate_a, rate_b)
+        a, b = clips
+        start, stop = 0, max(a.length, b.length)
+        if self.loop is not None and self.loops:
+            start, stop = (round(edge * self.sides.rate) for edge in self.loop)
+        self.levels.measure(a, b, (start, stop), is_mono=self.output.is_mono)
 
     @Slot()
     def _apply_match(self) -> None:
@@ -342,6 +338,8 @@ class Transport(QObject):
             self.sides.fill(a=True, b=True)
             self._apply_loop()
         more = self.sides.advance()
+        if self.levels.is_wanted:
+            self._measure()
         player = self.player
         if player.ended:
             self._end_row()
