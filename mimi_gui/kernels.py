@@ -11,176 +11,15 @@ error, a cancel or a second try on a smaller chunk starts from where it stood. W
 from __future__ import annotations
 
 import math
-import threading
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mimi_gui.packed import Linear, Packed, PairedTaps
+
 LOG2_E = math.log2(math.e)
 _ZERO, _MINUS_LOG2_E = torch.zeros(()), torch.tensor(-LOG2_E)
-_BF16_ERROR = 0.02  # relative; rounding gives 0.003 to 0.006, a wrong kernel 1
-_FEW_ROWS = 4  # a call more costs as much as the slower gelu of so many
-_MOST_LAYOUTS = 4  # of one layer's weights in memory; a processor was seen to want 3
-_MD_PADDING = 27  # the word between data type and padded dimensions in oneDNN's dnnl_memory_desc, never written to
-
-
-class Packed:
-    """A convolution with its weights in the order that oneDNN computes in, on the CPU only.
-
-    Which order that is depends on the processor, on the number of threads and on the size of the input, and weights in
-    the wrong one are computed by a reference loop: one frame then takes 30 times as long (780 ms instead of 22, seen on
-    a Zen 3). So an order is asked for per size of input and number of threads when these first come, and kept;
-    different sizes share it where it is the same.
-
-    Measured on two cores, float32: 250-320 GFLOP/s of an Intel Xeon's 354, 170-195 of a Zen 3's 200; ``F.conv1d``
-    reorders weights and data at each call and reaches 30-240 and 6-150. Same arithmetic, float32; or bfloat16, rounded
-    once at the end of each sum.
-    """
-
-    def __init__(
-        self, weight: Tensor, bias: Tensor | None, stride: int, dilation: int, dtype: torch.dtype = torch.float32
-    ) -> None:
-        self.dtype = dtype
-        self.bias = None if bias is None else bias.to(dtype)
-        self.geometry = ([0, 0], [1, stride], [1, dilation], 1)
-        # [C_out, C_in, 1, K]; until the first input comes
-        self._plain: Tensor | None = weight.to(dtype)[:, :, None].contiguous(memory_format=torch.channels_last)
-        self._by_layout: dict[bytes, Tensor] = {}  # oldest first
-        self._by_size: dict[tuple[int, int, int], Tensor] = {}  # rows, samples, threads
-        self._lock = threading.Lock()
-
-    @staticmethod
-    def suits(weight: Tensor, groups: int) -> bool:
-        """Whether this torch and this place have it, and it is worth it (one channel in or out is not)."""
-        return (
-            weight.device.type == "cpu"
-            and groups == 1
-            and min(weight.shape[:2]) > 1
-            and torch.backends.mkldnn.is_available()
-            and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-            and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
-        )
-
-    @classmethod
-    def checked(cls, weight: Tensor, bias: Tensor | None, stride: int, dilation: int, dtype: torch.dtype) -> Packed:
-        """In ``dtype`` if this processor's result agrees with float32's, else in float32.
-
-        oneDNN in torch 2.13 gives noise for 24 -> 48 channels, kernel 16, stride 8 in bfloat16 with AMX.
-        """
-        exact = cls(weight, bias, stride, dilation)
-        if dtype == torch.float32:
-            return exact
-        other = cls(weight, bias, stride, dilation, dtype)
-        context = (weight.shape[-1] - 1) * dilation + 1 - stride
-        generator = torch.Generator().manual_seed(0)
-        for num_rows in (2 * stride, 50 * stride, 400 * stride):
-            x = torch.randn((1, context + num_rows, weight.shape[1]), generator=generator)
-            wanted, got = exact.run(x), other.run(x)
-            if not (got - wanted).norm() <= _BF16_ERROR * wanted.norm():
-                return cls(weight, bias, stride, dilation)
-        return cls(weight, bias, stride, dilation, dtype)
-
-    def _packed(self, x: Tensor) -> Tensor:
-        """The weights in the order for an input of the size of ``x``, ``[B, T, C_in]``."""
-        size = (x.shape[0], x.shape[1], torch.get_num_threads())
-        packed = self._by_size.get(size)
-        return self._pack(size, x.shape[2]) if packed is None else packed
-
-    def _pack(self, size: tuple[int, int, int], channels: int) -> Tensor:
-        with self._lock:
-            plain = self._plain if self._plain is not None else next(iter(self._by_layout.values())).to_dense()
-            packed = torch.ops.mkldnn._reorder_convolution_weight(
-                plain.contiguous(memory_format=torch.channels_last), *self.geometry, [size[0], channels, 1, size[1]]
-            )
-            packed = self._by_layout.setdefault(_layout(packed), packed)
-            if len(self._by_layout) > _MOST_LAYOUTS:
-                oldest = next(iter(self._by_layout))
-                gone = self._by_layout.pop(oldest)
-                self._by_size = {key: kept for key, kept in self._by_size.items() if kept is not gone}
-            self._plain = None
-            self._by_size[size] = packed
-            return packed
-
-    def run(self, x: Tensor) -> Tensor:
-        """``[B, T, C_in]`` -> ``[B, T', C_out]``, both contiguous: time-major is what oneDNN calls channels-last."""
-        if x.dtype != self.dtype:
-            return self.run(x.to(self.dtype)).to(x.dtype)
-        y = torch.ops.mkldnn._convolution_pointwise(
-            x.transpose(1, 2)[:, :, None], self._packed(x), self.bias, *self.geometry, "none", [], ""
-        )
-        return y[:, :, 0].transpose(1, 2)
-
-    def add_to(self, total: Tensor, x: Tensor) -> Tensor:
-        """``total += run(x)`` in one pass over memory; ``total`` is written to."""
-        if not x.dtype == total.dtype == self.dtype:
-            return total.add_(self.run(x))
-        torch.ops.mkldnn._convolution_pointwise_.binary(
-            total.transpose(1, 2)[:, :, None],
-            x.transpose(1, 2)[:, :, None],
-            self._packed(x),
-            self.bias,
-            *self.geometry,
-            "add",
-            1.0,
-            None,
-            [],
-            None,
-        )
-        return total
-
-
-def _layout(packed: Tensor) -> bytes:
-    """oneDNN's own description of the order of the weights: equal for equal orders."""
-    description = getattr(torch.ops.mkldnn, "_get_mkldnn_serialized_md", None)
-    if description is None:
-        return b""  # of an unknown order: the first is kept for all
-    words = description(packed).view(torch.int32).clone()
-    if len(words) > _MD_PADDING:
-        words[_MD_PADDING] = 0
-    return words.numpy().tobytes()
-
-
-class Linear:
-    """``x @ weight.T + bias``, with what follows it (gelu, adding to a residual) in the same pass where oneDNN can.
-
-    In bfloat16 (``dtype``) only the product is: what comes in is rounded to it, what goes out is float32 again, save
-    from ``run_gelu``, whose result another product takes.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None = None, dtype: torch.dtype = torch.float32) -> None:
-        weight, bias = weight.detach().to(dtype).contiguous(), None if bias is None else bias.detach().to(dtype)
-        self.bias, self.num_weights, self.dtype = bias, weight.numel(), dtype
-        self.packed = (
-            weight.device.type == "cpu"
-            and torch.backends.mkldnn.is_available()
-            and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-            and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-        )
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, 64) if self.packed else weight
-
-    def run(self, x: Tensor) -> Tensor:
-        """``[..., C_in]`` -> float32 ``[..., C_out]``."""
-        return self._product(x, "none").float()
-
-    def run_gelu(self, x: Tensor) -> Tensor:
-        """``gelu(run(x))``, the exact gelu; of the weights' own type."""
-        if self.dtype == torch.float32 and x.shape[-2] > _FEW_ROWS:
-            return F.gelu(self._product(x, "none"))  # oneDNN's own takes seven times as long where there is no AVX-512
-        return self._product(x, "gelu")
-
-    def add_to(self, total: Tensor, x: Tensor) -> Tensor:
-        """``total + run(x)``; ``total`` is left as it is."""
-        if self.packed and self.dtype == total.dtype == x.dtype:
-            return torch.ops.mkldnn._linear_pointwise.binary(x, total, self.weight, self.bias, "add")
-        return total + self._product(x, "none")
-
-    def _product(self, x: Tensor, after: str) -> Tensor:
-        x = x.to(self.dtype)
-        if self.packed:
-            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, after, [], "none")
-        y = F.linear(x, self.weight, self.bias)
-        return F.gelu(y) if after == "gelu" else y
 
 
 class Convolution:
@@ -214,6 +53,9 @@ class Convolution:
         suits = Packed.suits(weight, groups)
         self.packed = Packed.checked(weight, bias, stride, dilation, dtype) if suits else None
         self.weight, self.bias = (None, None) if self.packed else (weight, bias)
+        two_taps = weight.shape[-1] == 2 * stride and dilation == 1
+        paired = two_taps and dtype == torch.float32 and weight.numel() >= PairedTaps.MIN_WEIGHTS
+        self.pairs = PairedTaps(self.packed, stride) if self.packed is not None and paired else None
         # To one channel: all taps of a row are one narrow product, read once; then their shifted sum.
         self.taps = Linear(weight[0].T) if len(weight) == 1 and stride == 1 and groups == 1 else None
         self.kernel = weight.shape[-1]
@@ -222,6 +64,8 @@ class Convolution:
         """``[B, T, C_in]`` -> ``[B, T / stride, C_out]``; T is a multiple of stride. ``valid``: see the module."""
         padded, state = with_context(x, state, self.context, elu=self.elu, replicate=self.replicate, valid=valid)
         if self.packed is not None:
+            if self.pairs is not None and self.pairs.serves(padded):
+                return self.pairs.run(padded), state
             return self.packed.run(padded.to(self.dtype)), state
         padded = padded.float()
         if self.taps is not None:

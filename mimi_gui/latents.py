@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mimi_gui.kernels import Linear
+from mimi_gui.packed import Linear
 
 
 class TransformerLayer:

@@ -16,7 +16,7 @@ from mimi_gui.decoder import decode_tokens
 from mimi_gui.encoder import encode_audio
 from mimi_gui.errors import DeviceError
 from mimi_gui.info import describe
-from mimi_gui.kernels import Linear, Packed
+from mimi_gui.packed import Linear, Packed
 from tests.random_checkpoints import synthetic_recording
 
 
