@@ -117,16 +117,15 @@ def _heard(block: np.ndarray, num_channels: int | None) -> np.ndarray:
 
 def _k_weighted_power(x: np.ndarray, sample_rate: int, num_channels: int | None) -> Iterator[np.ndarray]:
     """Power [n] block by block after the standard's two filters, which pyloudnorm designs for any rate."""
-    stages = list(pyloudnorm.Meter(sample_rate)._filters.values())
+    stages = pyloudnorm.Meter(sample_rate)._filters.values()
+    sections = np.array([[*(stage.passband_gain * stage.b), *stage.a] for stage in stages])
     width = _heard(x[:0], num_channels).shape[1]
     copies = num_channels if num_channels is not None and width == 1 else 1
-    states = [np.zeros((max(len(stage.a), len(stage.b)) - 1, width)) for stage in stages]
+    state = np.zeros((len(sections), width, 2))
     for start in range(0, len(x), _FILTER_BLOCK):
-        y = _heard(x[start : start + _FILTER_BLOCK], num_channels)
-        for i, stage in enumerate(stages):
-            y, states[i] = signal.lfilter(stage.b, stage.a, y, axis=0, zi=states[i])
-            y = stage.passband_gain * y
-        yield copies * (y**2).sum(axis=1)
+        y = np.ascontiguousarray(_heard(x[start : start + _FILTER_BLOCK], num_channels).T)  # twice as fast so
+        y, state = signal.sosfilt(sections, y, axis=1, zi=state)
+        yield copies * (y**2).sum(axis=0)
 
 
 def true_peak_db(
