@@ -47,6 +47,23 @@ def test_every_span_fades_so_that_nothing_clicks() -> None:
     np.testing.assert_array_equal(first[20:80], 1)
 
 
+def test_the_same_spans_at_another_rate_stay_in_step() -> None:
+    """No rounding adds up: every part begins where it begins in the row at the first rate, to a sample."""
+    rng, scale = np.random.default_rng(2), 44_100 / 24_000
+    starts = np.sort(rng.integers(0, 90_000, 40))
+    spans = tuple((int(start), int(start) + int(rng.integers(500, 900))) for start in starts)
+    excerpts = Excerpts(spans, gap_samples=301, fade_samples=12)
+    t = np.arange(200_000)
+    other = excerpts.joined(np.stack([np.cos(t / 900), np.ones(200_000)], axis=1), scale)
+    assert other.shape == (round(excerpts.num_samples * scale), 2)
+    row = excerpts.joined(np.ones(100_000, np.float32))
+    slow = np.interp(np.arange(len(row)) * scale, np.arange(len(other)), other[:, 1])
+    assert np.mean(np.abs(slow - row)) < 0.002  # of 40 parts, each with two slopes
+    middle = [excerpts._starts[i] + 250 for i in range(40)]
+    for at, (start, _) in zip(middle, spans, strict=True):
+        assert other[round(at * scale), 0] == pytest.approx(np.cos((start + 250) * scale / 900), abs=2 / 900)
+
+
 def test_context_stops_at_the_ends_and_the_row_at_its_longest() -> None:
     grid = {"frame_size": 10, "num_samples": 995, "sample_rate": 100}
     excerpts = Excerpts.of_frames([(0, 1), (50, 53), (98, 100)], context_frames=2, **grid)

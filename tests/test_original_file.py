@@ -11,6 +11,7 @@ import soundfile
 import soxr
 from scipy import signal
 
+from mimi_gui.analysis.excerpts import Excerpts
 from mimi_gui.ui.listening_sources import sources
 from mimi_gui.ui.notices import Notice
 from tests.test_main_window import House, house
@@ -107,6 +108,25 @@ def test_both_are_equally_loud_as_they_are_heard(
         assert meter.integrated_loudness(a) == pytest.approx(meter.integrated_loudness(b), abs=0.1)
         assert max(peak_dbtp(a), peak_dbtp(b)) <= -1 + 0.05
         assert max(gains) == 0 or max(peak_dbtp(a), peak_dbtp(b)) >= -1 - 0.3  # nothing is turned down without need
+
+
+def test_a_row_of_spans_is_cut_out_of_the_file_too(house: House, stereo: tuple[Path, np.ndarray]) -> None:
+    """A row sounds as the whole does, so that the level match holds for it."""
+    path, samples = stereo
+    hear(house, path)
+    transport = house.window.transport
+    transport.play_row(Excerpts(((2400, 12_000), (24_000, 43_200)), gap_samples=3600))
+    row = transport.sides.row
+    assert row is not None
+    assert row.clip_a is not None
+    assert row.clip_b is not None
+    house.until(lambda: row.clip_a.is_finished and row.clip_b.is_finished)  # type: ignore[union-attr]
+    rate = transport.player.sample_rate
+    gap = np.zeros((6615, 2), np.float32)
+    whole = soxr.resample(np.concatenate([samples[4410:22_050], gap, samples[44_100:79_380]]), RATE, rate)
+    assert row.clip_a.length == row.clip_b.length == len(whole)
+    np.testing.assert_allclose(row.clip_a.samples, whole, atol=1e-5)
+    transport.stop()
 
 
 def test_tokens_alone_have_no_file(house: House, stereo: tuple[Path, np.ndarray], tmp_path: Path) -> None:

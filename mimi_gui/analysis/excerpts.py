@@ -70,16 +70,26 @@ class Excerpts:
         """Length of the row."""
         return self._starts[-1]
 
-    def joined(self, samples: np.ndarray) -> np.ndarray:
-        """The row, float32 [num_samples], out of ``samples`` float32 [T]; beyond T there is silence."""
-        row = np.zeros(self.num_samples, np.float32)
-        ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(self.fade_samples) + 0.5) / max(self.fade_samples, 1))
+    def joined(self, samples: np.ndarray, scale: float = 1.0) -> np.ndarray:
+        """The row out of ``samples``, float32 [T] or [T, C]; beyond T there is silence.
+
+        Args:
+            scale: how many of ``samples`` last as long as one sample of the spans does.
+
+        Returns:
+            float32 [round(num_samples * scale)], or with C channels.
+        """
+        row = np.zeros((round(self.num_samples * scale), *samples.shape[1:]), np.float32)
+        fade_samples = round(self.fade_samples * scale)
+        ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(fade_samples) + 0.5) / max(fade_samples, 1))
+        ramp = ramp.reshape(-1, *[1] * (samples.ndim - 1))
         for at, (start, stop) in zip(self._starts, self.spans, strict=False):
-            part = np.array(samples[start:stop], np.float32)
+            part = np.array(samples[round(start * scale) : round(stop * scale)], np.float32)
             fade = min(len(ramp), len(part) // 2)
             part[:fade] *= ramp[:fade]
             part[len(part) - fade :] *= ramp[:fade][::-1]
-            row[at : at + len(part)] = part
+            begin = round(at * scale)
+            row[begin : begin + len(part)] = part[: len(row) - begin]
         return row
 
     def place(self, position: int) -> int:

@@ -7,7 +7,7 @@ from mimi_gui.ui.feed import Feed
 
 
 class Row:
-    """Both sides of some spans of the recording, one span after the other.
+    """Both sides of some spans of the recording, one span after the other; spans are in samples at ``source_rate``.
 
     Attributes:
         clip_a, clip_b: to be played instead of the whole recording's; None where that side has none.
@@ -16,7 +16,9 @@ class Row:
     def __init__(self, spans: Excerpts, a: Feed | None, b: Feed | None, source_rate: int, clip_rate: int) -> None:
         self._spans, self._rate = spans, source_rate
         row_a, row_b = (
-            Feed(spans.joined(feed.samples), source_rate, clip_rate) if feed is not None else None
+            Feed(spans.joined(feed.samples, feed.source_rate / source_rate), feed.source_rate, clip_rate)
+            if feed is not None
+            else None
             for feed in (a, b)
         )
         self._feeds = [feed for feed in (row_a, row_b) if feed is not None]

@@ -119,11 +119,7 @@ class Sides:
         """Play these spans, of which there is one at least, one after the other from the first."""
         document, player = self._session.document, self._output.player
         player.clear_loop()
-        a, rate = self.a, document.info.sample_rate
-        if a is not None and a.source_rate != rate and document.recording is not None:
-            # A row is cut out at the codec's rate.
-            a = Feed(document.recording.waveform.samples, rate, player.sample_rate)
-        row = self.row = Row(spans, a, self.b, rate, player.sample_rate)
+        row = self.row = Row(spans, self.a, self.b, document.info.sample_rate, player.sample_rate)
         player.set_clips(row.clip_a, row.clip_b)
         player.seek(0.0)
         player.play()
