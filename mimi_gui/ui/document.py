@@ -76,6 +76,13 @@ class Document:
         """Whether the tokens tell of edits: then no encoding brings them back."""
         return self.codes is not None and bool(edits(self.codes))
 
+    def as_take(self) -> Take | None:
+        """The reconstruction as it is now, to be kept; None while it is not whole."""
+        if self.sound is None or self.sound_envelope is None or not self.is_complete:
+            return None
+        title = f"{'mix of ' if self.is_mix else ''}{self.sounding} codebook{'' if self.sounding == 1 else 's'}"
+        return Take(self.sound, self.sound_envelope, title, self.codes)
+
     def suggested_name(self, kind: str) -> str:
         """A file name for "tokens", "audio" or a "report" that says what is in it."""
         stem = self.entry.path.stem if self.entry is not None else "recording"

@@ -182,11 +182,10 @@ class Transport(QObject):
 
         Nothing happens while the reconstruction still grows, or where there is no span.
         """
-        if not spans.spans or not self._session.document.is_complete:
-            return
-        self._end_row()
-        self.sides.play_row(spans)
-        self._wake()
+        if spans.spans and self._session.document.is_complete:
+            self._end_row()
+            self.sides.play_row(spans)
+            self._wake()
 
     def _end_row(self) -> None:
         """Back to the whole recording and its loop."""
@@ -226,12 +225,9 @@ class Transport(QObject):
 
     def pin(self) -> None:
         """Keep what is heard as B, as side A: to compare two states of the codebooks with each other."""
-        document = self._session.document
-        if document.sound is None or document.sound_envelope is None or not document.is_complete:
-            return
-        count = document.sounding
-        title = f"{'mix of ' if document.is_mix else ''}{count} codebook{'' if count == 1 else 's'}"
-        self.use_take(Take(document.sound, document.sound_envelope, title, document.codes))
+        take = self._session.document.as_take()
+        if take is not None:
+            self.use_take(take)
 
     def unpin(self) -> None:
         """Hear the original as A again."""
