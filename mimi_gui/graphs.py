@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -20,12 +21,17 @@ from torch import Tensor
 Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
 _log = logging.getLogger(__name__)
-_MOST_GRAPHS = 6  # each keeps its activations
+_MOST_GRAPHS = 6
+_RECENT, _OFTEN = 8, 2  # calls; a shape that came so often among the last ones comes again and again
 _WARM_UPS = 3  # libraries choose their kernels and take their workspaces, which a capture must not see
 
 
 class GraphCache:
-    """Graphs by what is computed and by the shapes of input and state; made at the second time that a shape comes.
+    """Graphs by what is computed and by the shapes of input and state.
+
+    To record one costs as much as five chunks, so it is done only for shapes that stay: those that go out are those
+    that came in, and they came twice among the last eight calls. The first ten seconds of every stream, in which its
+    state grows chunk by chunk, and the ends of many recordings, each of another length, get none.
 
     Args:
         capture: record CUDA graphs; else run the same buffers without (the CPU, tests).
@@ -34,7 +40,8 @@ class GraphCache:
     def __init__(self, *, capture: bool) -> None:
         self._capture = capture
         self._graphs: OrderedDict[Hashable, _Fixed] = OrderedDict()
-        self._seen: set[Hashable] = set()
+        self._recent: deque[Hashable] = deque(maxlen=_RECENT)
+        self._recorder: _Recorder | None = None
         self._lock = threading.Lock()
         self._broken = False
 
@@ -48,63 +55,95 @@ class GraphCache:
         """
         if state is None or self._broken:  # the first chunk has other shapes than all others
             return step(x, state)
-        key = (what, x.shape, x.dtype, tuple(getattr(value, "shape", ()) for value in _values_of(state)))
+        shapes = _shapes(state)
+        key = (what, x.shape, x.dtype, shapes)
         with self._lock:
             fixed = self._graphs.get(key)
-            if fixed is None:
-                if key not in self._seen:
-                    self._seen.add(key)
-                    return step(x, state)
+            if fixed is None and self._recent.count(key) >= _OFTEN:
                 fixed = self._make(key, step, x, state)
-                if fixed is None:
-                    return step(x, state)
-            self._graphs.move_to_end(key)
-            return fixed.run(x, state)
+            if fixed is not None:
+                self._graphs.move_to_end(key)
+                with nullcontext() if self._recorder is None else self._recorder.turn():
+                    return fixed.run(x, state)
+            y, after = step(x, state)
+            self._recent.append(key if _shapes(after) == shapes else None)
+            return y, after
 
     def clear(self) -> None:
         """Let go of all graphs and their memory: the device has none left."""
         with self._lock:
-            self._graphs.clear()
-            self._seen.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._graphs.clear()
+        self._recent.clear()
+        self._recorder = None
 
     def _make(self, key: Hashable, step: Step, x: Tensor, state: Any) -> _Fixed | None:
         if len(self._graphs) >= _MOST_GRAPHS:
             self._graphs.popitem(last=False)
         try:
-            fixed = self._graphs[key] = _Fixed(step, x, state, capture=self._capture)
-        except torch.OutOfMemoryError:
-            self._graphs.clear()
-            raise
+            if self._capture and self._recorder is None:
+                self._recorder = _Recorder(x.device)
+            fixed = self._graphs[key] = _Fixed(step, x, state, self._recorder)
         except RuntimeError as error:
+            self._forget()
+            if _is_out_of_memory(error):
+                raise torch.OutOfMemoryError(f"CUDA out of memory while a graph was recorded: {error}") from error
             self._broken = True
-            self._graphs.clear()
             _log.warning("CUDA graphs cannot be used here, chunks run kernel by kernel: %s", error)
             return None
         return fixed
 
 
+class _Recorder:
+    """Where the graphs of one device are recorded: a stream of its own, and memory that they share.
+
+    What comes out of a graph is copied before the next one is replayed, which may then write to the same memory: all
+    graphs together take what the largest takes, beside their inputs and outputs.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # torch's own for all captures is one of the first device used
+        self._pool = torch.cuda.graph_pool_handle()
+        self._done = torch.cuda.Event()
+
+    def record(self, compute: Callable[[], tuple[Tensor, Any]]) -> tuple[Any, tuple[Tensor, Any]]:
+        """A graph of ``compute``, and what its replay writes to."""
+        current = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):  # which is left here also where a capture that fails does not leave it
+            for _ in range(_WARM_UPS):
+                compute()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+                result = compute()
+        current.wait_stream(self._stream)
+        return graph, result
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """One replay after the other on the device too, where the callers' threads use streams of their own."""
+        current = torch.cuda.current_stream(self._device)
+        current.wait_event(self._done)
+        yield
+        self._done.record(current)
+
+
 class _Fixed:
     """One computation on buffers that never move."""
 
-    def __init__(self, step: Step, x: Tensor, state: Any, *, capture: bool) -> None:
+    def __init__(self, step: Step, x: Tensor, state: Any, recorder: _Recorder | None) -> None:
         self._step = step
         self._x = x.clone()
         self._state = _map(state, lambda value: _as_tensor(value, x.device))
         self._inputs = tensors_of(self._state)
         self._graph: Any = None
-        if not capture:
+        if recorder is None:
             self._y, self._after = step(self._x, self._state)
-            return
-        side = torch.cuda.Stream(x.device)
-        side.wait_stream(torch.cuda.current_stream(x.device))
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UPS):
-                step(self._x, self._state)
-        torch.cuda.current_stream(x.device).wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._y, self._after = step(self._x, self._state)
-        self._graph = graph
+        else:
+            self._graph, (self._y, self._after) = recorder.record(lambda: step(self._x, self._state))
 
     def run(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         self._x.copy_(x, non_blocking=True)
@@ -121,6 +160,19 @@ class _Fixed:
             for target, source in zip(tensors_of(self._after), tensors_of(after), strict=True):
                 target.copy_(source)
         return self._y.clone(), _map(self._after, lambda value: value.clone())
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Also where it happened while a capture was going on, whose own end then fails with other words."""
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):
+            return True
+        error = error.__context__
+    return False
+
+
+def _shapes(state: Any) -> tuple:
+    return tuple(tuple(getattr(value, "shape", ())) for value in _values_of(state))
 
 
 def tensors_of(state: Any) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 from typing import Any
 
@@ -82,22 +83,73 @@ def test_an_old_state_can_be_gone_on_from_again(tiny_codec: MimiCodec, recording
     assert torch.equal(first, again)
 
 
-def test_the_least_used_graph_goes_first(tiny_codec: MimiCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+def count_up(x: torch.Tensor, state: Any) -> Any:
+    """Something whose state keeps its shapes."""
+    return x + state[0], (state[0] + 1,)
+
+
+def test_the_least_used_graph_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphs, "_MOST_GRAPHS", 2)
     cache = GraphCache(capture=False)
-    runs: list[str] = []
-
-    def step(x: torch.Tensor, state: Any) -> Any:
-        runs.append("step")
-        return x + state[0], (state[0] + 1,)
-
-    for what in ("a", "a", "b", "b", "a", "c", "c"):
-        y, (position,) = cache.run(what, step, torch.zeros(3), (4,))
+    for what in ("a", "a", "a", "b", "b", "b", "a", "c", "c", "c"):
+        y, (position,) = cache.run(what, count_up, torch.zeros(3), (4,))
         assert torch.equal(y, torch.full((3,), 4.0))
         assert int(position) == 5
     assert [key[0] for key in cache._graphs] == ["a", "c"]  # type: ignore[index]
     cache.clear()
     assert not cache._graphs
+
+
+def test_a_state_that_grows_gets_no_graph_however_often_it_grows() -> None:
+    """As the first ten seconds of every live stream: the second stream's shapes are those of the first."""
+    cache = GraphCache(capture=False)
+
+    def grow(x: torch.Tensor, state: Any) -> Any:
+        kept = torch.cat((state[0], x))[-6:]
+        return x, (kept,)
+
+    for _ in range(5):
+        states = [(torch.zeros(1),), (torch.zeros(1),), (torch.zeros(1),)]  # three streams side by side
+        for _ in range(5):
+            states = [cache.run("grow", grow, torch.ones(1), state)[1] for state in states]
+    assert not cache._graphs
+    state = states[0]
+    for _ in range(3):
+        _, state = cache.run("grow", grow, torch.ones(1), state)
+    assert len(cache._graphs) == 1  # full: now it stays as it is
+
+
+def test_the_many_lengths_of_a_corpus_get_no_graph_and_are_not_remembered() -> None:
+    cache = GraphCache(capture=False)
+    for _ in range(3):  # each length comes again, but long after
+        for length in range(1, 40):
+            cache.run("a", count_up, torch.zeros(length), (0,))
+    assert not cache._graphs
+    assert len(cache._recent) == graphs._RECENT
+    for _ in range(3):  # and of two that alternate, as the two directions of a live stream do, both get one
+        for length in (1, 2):
+            cache.run("a", count_up, torch.zeros(length), (0,))
+    assert len(cache._graphs) == 2
+
+
+def test_no_memory_in_a_capture_is_no_reason_to_give_up_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails_twice(*_: Any) -> None:
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        finally:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+    cache = GraphCache(capture=False)
+    run = functools.partial(cache.run, "a", count_up, torch.zeros(3), (4,))
+    run()
+    run()
+    with monkeypatch.context() as patch:
+        patch.setattr(graphs, "_Fixed", fails_twice)
+        with pytest.raises(torch.OutOfMemoryError):
+            run()
+    for _ in range(3):
+        run()
+    assert cache._graphs
 
 
 def test_where_nothing_can_be_captured_it_is_said_once_and_goes_on(
@@ -122,10 +174,10 @@ def test_no_memory_for_a_graph_frees_the_others_and_makes_the_chunk_smaller(
 ) -> None:
     real, cleared = graphs._Fixed, []
 
-    def scarce(step: Any, x: torch.Tensor, state: Any, *, capture: bool) -> Any:
+    def scarce(step: Any, x: torch.Tensor, state: Any, recorder: Any) -> Any:
         if x.shape[1] > 10 * FRAME:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return real(step, x, state, capture=capture)
+        return real(step, x, state, recorder)
 
     monkeypatch.setattr(graphs, "_Fixed", scarce)
     cache = GraphCache(capture=False)
