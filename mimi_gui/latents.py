@@ -6,6 +6,7 @@ As in ``kernels``: weights prepared once, never written to, shared by all stream
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mimi_gui.packed import Linear
+from mimi_gui.tf32 import tf32
 
 
 class TransformerLayer:
@@ -187,7 +189,11 @@ class ResidualQuantizer:
             self.scores = [Linear(table, norms) for table, norms in zip(self.table, half_norms, strict=True)]
 
     def encode(self, latents: Tensor, num_codebooks: int) -> Tensor:
-        """``[B, T, C]`` -> int64 ``[K, B, T]``; after ``prepare_search``."""
+        """``[B, T, C]`` -> int64 ``[K, B, T]``; after ``prepare_search``. Float32 at any precision."""
+        with _float32(latents.device):
+            return self._encode(latents, num_codebooks)
+
+    def _encode(self, latents: Tensor, num_codebooks: int) -> Tensor:
         residual = latents if self.project_in is None else F.linear(latents, self.project_in)
         shape = residual.shape[:2]
         residual = residual.reshape(-1, residual.shape[-1])
@@ -199,7 +205,10 @@ class ResidualQuantizer:
         return codes.view(num_codebooks, *shape)
 
     def decode(self, codes: Tensor, rows: list[int]) -> Tensor:
-        """int64 ``[len(rows), B, T]``, the codes of codebooks ``rows`` -> their share of the latents, ``[B, T, C]``."""
+        """int64 ``[len(rows), B, T]``, the codes of codebooks ``rows`` -> their share of the latents, ``[B, T, C]``.
+
+        Float32 at any precision.
+        """
         # No list of numbers goes to the device here: a CUDA graph could not record that.
         if rows == list(range(rows[0], rows[0] + len(rows))):
             flat = codes.flatten(1) + self._offsets[rows[0] : rows[0] + len(rows), None]
@@ -208,7 +217,15 @@ class ResidualQuantizer:
         flat = flat.T.contiguous()
         total = F.embedding_bag(flat, self.table.view(-1, self.table.shape[-1]), mode="sum")
         total = total.view(*codes.shape[1:], -1)
-        return total if self.project_out is None else F.linear(total, self.project_out)
+        if self.project_out is None:
+            return total
+        with _float32(total.device):
+            return F.linear(total, self.project_out)
+
+
+def _float32(device: torch.device) -> AbstractContextManager[None]:
+    """No TF32 in here where the device has it: which codeword is the nearest is a matter of the last digits."""
+    return nullcontext() if device.type == "cpu" else tf32(False)
 
 
 def _first_largest(scores: Tensor) -> Tensor:
