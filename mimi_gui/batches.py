@@ -7,6 +7,7 @@ never looks ahead to, and leave the batch when they end. The longest go together
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ import torch
 
 from mimi_gui.engine import Engine
 from mimi_gui.errors import Cancelled
-from mimi_gui.streaming import StreamEncoder, is_out_of_memory, state_rows
-from mimi_gui.transfers import download, upload
+from mimi_gui.streaming import StreamEncoder, state_rows
+from mimi_gui.transfers import download, is_out_of_memory, upload
 
 Cancel = Callable[[], bool]
 
@@ -70,11 +71,20 @@ def groups(lengths: Sequence[int], frames: int, least_rows: int, most_rows: int)
 def _encode_group(
     engine: Engine, recordings: list[np.ndarray], num_codebooks: int, chunk_frames: int, cancel: Cancel | None
 ) -> list[np.ndarray]:
-    """``recordings`` from the longest to the shortest, none empty."""
+    """``recordings`` from the longest to the shortest, none empty.
+
+    A chunk's codes are fetched when the next one has been started: a GPU computes while the next rows are made ready.
+    """
     size = engine.info.frame_size
     num_frames = [engine.info.num_frames(len(x)) for x in recordings]
     parts: list[list[np.ndarray]] = [[] for _ in recordings]
     state: Any = None
+    waiting: Callable[[], None] | None = None
+
+    def keep(fetch: Callable[[], np.ndarray], first: int) -> None:
+        for mine, row, total in zip(parts, fetch(), num_frames, strict=False):
+            mine.append(row[:, : max(0, total - first)])
+
     start, alive = 0, len(recordings)
     while alive:
         if cancel is not None and cancel():
@@ -86,23 +96,26 @@ def _encode_group(
             row[: len(piece)] = piece
         try:
             codes, after = engine.encode(upload(chunk, engine.device), state, num_codebooks)
-            codes = download(codes.to(torch.int16))()
+            fetch = download(codes.to(torch.int16))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            codes = after = None
-        if codes is None:  # out of the handler: the traceback no longer holds the tensors of the failed chunk
+            codes = fetch = after = None
+        if fetch is None:  # out of the handler: the traceback no longer holds the tensors of the failed chunk
             engine.free_memory()
             if stop - start > 1:
                 chunk_frames = (stop - start) // 2
                 continue
             return [_alone(engine, x, num_codebooks) for x in recordings]
-        for mine, row, total in zip(parts, codes, num_frames, strict=False):
-            mine.append(row[:, : max(0, total - start)])
+        if waiting is not None:
+            waiting()
+        waiting = partial(keep, fetch, start)
         start, state = stop, after
         still = sum(total > start for total in num_frames)
         if still < alive:
             state, alive = state_rows(state, still), still
+    if waiting is not None:
+        waiting()
     return [np.concatenate(mine, axis=1) for mine in parts]
 
 

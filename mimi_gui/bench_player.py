@@ -113,6 +113,7 @@ class Contest:
         from mimi_gui.checkpoints import fetch_checkpoint
         from mimi_gui.weights import load_model
 
+        _float32_throughout()
         device = self.job.get("device", "cpu")
         model: Any = load_model(fetch_checkpoint(self.job["model"])).to(device)
         step = 50 * self.frame_size
@@ -144,6 +145,7 @@ class Contest:
         import torch
         from moshi.models import loaders  # type: ignore[import-not-found]
 
+        _float32_throughout()
         device = self.job.get("device", "cpu")
         model: Any = loaders.get_mimi(self._moshi_file(), device=device, num_codebooks=32)
 
@@ -169,6 +171,13 @@ class Contest:
         if not path:
             raise ValueError("these weights cannot be written in Kyutai's layout")
         return path
+
+
+def _float32_throughout() -> None:
+    """No TF32 in this process, as in ours: torch's default lets convolutions on CUDA use it, and the tokens change."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
 def ceiling_gflops(device: str = "cpu") -> float:

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mimi_gui.transfers import is_out_of_memory
+
 Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
 _log = logging.getLogger(__name__)
@@ -88,8 +90,8 @@ class GraphCache:
             fixed = self._graphs[key] = _Fixed(step, x, state, self._recorder)
         except RuntimeError as error:
             self._forget()
-            if _is_out_of_memory(error):
-                raise torch.OutOfMemoryError(f"CUDA out of memory while a graph was recorded: {error}") from error
+            if is_out_of_memory(error):
+                raise  # the stream tries again with a smaller chunk
             self._broken = True
             _log.warning("CUDA graphs cannot be used here, chunks run kernel by kernel: %s", error)
             return None
@@ -160,15 +162,6 @@ class _Fixed:
             for target, source in zip(tensors_of(self._after), tensors_of(after), strict=True):
                 target.copy_(source)
         return self._y.clone(), _map(self._after, lambda value: value.clone())
-
-
-def _is_out_of_memory(error: BaseException | None) -> bool:
-    """Also where it happened while a capture was going on, whose own end then fails with other words."""
-    while error is not None:
-        if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):
-            return True
-        error = error.__context__
-    return False
 
 
 def _shapes(state: Any) -> tuple:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mimi_gui.engine import Engine
 from mimi_gui.errors import DeviceError
-from mimi_gui.transfers import download, upload
+from mimi_gui.transfers import download, is_out_of_memory, upload
 
 
 class _Stream:
@@ -78,14 +78,6 @@ def state_rows(state: Any, rows: int) -> Any:
     if isinstance(state, Tensor):
         return state[:rows].clone() if state.dim() else state  # the position is the same for all rows
     return tuple(state_rows(part, rows) for part in state) if isinstance(state, tuple) else state
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device or the machine had no memory left, in any of the ways that torch says it."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    words = str(error)
-    return "can't allocate memory" in words or "out of memory" in words or "CUBLAS_STATUS_ALLOC_FAILED" in words
 
 
 class StreamEncoder(_Stream):

@@ -1,4 +1,4 @@
-"""Arrays to a device and back; on CUDA through pinned memory and beside the computation."""
+"""Arrays to a device and back, on CUDA through pinned memory and beside the computation; and whether it is full."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# In the words of torch on the CPU, of CUDA, and of its libraries where they find no room for their workspace.
+_NO_MEMORY = (
+    "can't allocate memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "unable to find an engine to execute",
+)
 _streams = threading.local()  # a copying stream for each thread and device
 
 
@@ -45,6 +53,19 @@ def download(tensor: Tensor) -> Callable[[], np.ndarray]:
         return host.numpy().copy()  # pinned memory is scarce: it goes back at once
 
     return wait
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the machine had no memory left, in any of the ways that torch says it.
+
+    Also where it happened while a CUDA graph was recorded, whose own end then fails with other words.
+    """
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, torch.OutOfMemoryError) or any(words in str(at) for words in _NO_MEMORY):
+            return True
+        at = at.__context__
+    return False
 
 
 def _copying_stream(device: torch.device) -> torch.cuda.Stream:

@@ -14,6 +14,7 @@ from transformers.utils import logging
 from mimi_gui.batches import encode_rows, groups
 from mimi_gui.codec import MimiCodec
 from mimi_gui.errors import Cancelled, DeviceError
+from mimi_gui.transfers import download
 from tests.oracle import assert_same_tokens
 from tests.random_checkpoints import synthetic_recording
 
@@ -102,6 +103,24 @@ def test_out_of_memory_makes_the_chunk_smaller_and_then_the_batch(
     none: Any = Scarce(tiny_codec._open(), 0)
     with pytest.raises(DeviceError, match="single frame"):
         encode_rows(none, some, 8, frames=45, least_rows=3)
+
+
+def test_a_chunk_is_fetched_when_the_next_one_has_been_started(
+    tiny_codec: MimiCodec, recordings: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a GPU is never idle while codes are copied and rows are made ready."""
+    events: list[str] = []
+
+    def watched(tensor: torch.Tensor) -> Any:
+        events.append("start")
+        fetch = download(tensor)
+        return lambda: (events.append("fetch"), fetch())[1]
+
+    monkeypatch.setattr("mimi_gui.batches.download", watched)
+    encode_rows(tiny_codec._open(), [recordings[6], recordings[6]], 8, frames=16, least_rows=2)
+    assert events.count("start") == events.count("fetch") > 2
+    assert events[:5] == ["start", "start", "fetch", "start", "fetch"]
+    assert events[-1] == "fetch"
 
 
 def test_cancel_stops_a_batch(tiny_codec: MimiCodec, recordings: list[np.ndarray]) -> None:

@@ -14,7 +14,7 @@ import torch
 from mimi_gui import graphs
 from mimi_gui.codec import MimiCodec
 from mimi_gui.graphs import GraphCache
-from mimi_gui.transfers import download, upload
+from mimi_gui.transfers import download, is_out_of_memory, upload
 from tests.random_checkpoints import synthetic_recording
 
 FRAME = 1920
@@ -145,8 +145,9 @@ def test_no_memory_in_a_capture_is_no_reason_to_give_up_graphs(monkeypatch: pyte
     run()
     with monkeypatch.context() as patch:
         patch.setattr(graphs, "_Fixed", fails_twice)
-        with pytest.raises(torch.OutOfMemoryError):
+        with pytest.raises(RuntimeError, match="previous error") as failed:
             run()
+        assert is_out_of_memory(failed.value)  # so the stream takes a smaller chunk
     for _ in range(3):
         run()
     assert cache._graphs
@@ -196,6 +197,21 @@ def test_arrays_travel_unchanged() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fetched = download(upload(array, device) * 2)()
     np.testing.assert_array_equal(fetched, array * 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "full"),
+    [
+        ("CUDA error: out of memory", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("GET was unable to find an engine to execute this computation", True),  # cuDNN without room for a workspace
+        ("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory", True),
+        ("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)", False),
+        ("CUDA error: an illegal memory access was encountered", False),
+    ],
+)
+def test_what_says_that_a_device_is_full(words: str, full: bool) -> None:
+    assert is_out_of_memory(RuntimeError(words)) is full
 
 
 @pytest.mark.cuda
