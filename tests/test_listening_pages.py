@@ -282,14 +282,22 @@ def test_stopping_asks_and_keeps_the_log(qtbot: QtBot) -> None:
     page.finished.connect(lambda: ends.append(1))
     for _ in range(3):
         listen(qtbot, page, ear)
+    place = page.strip.geometry()
     key(qtbot, page, Qt.Key.Key_A, Qt.Key.Key_Escape)
     assert page.asks
     assert not ear.player.is_playing
-    key(qtbot, page, Qt.Key.Key_B)  # nothing plays behind the question
+    qtbot.wait(1)  # for the layout
+    assert page.strip.geometry() == place  # nothing moves under the hands
+    key(qtbot, page, Qt.Key.Key_B, Qt.Key.Key_Space)  # nothing plays behind the question
     assert not ear.player.is_playing
+    assert not any(button.isEnabled() for button in page.buttons.values())
     key(qtbot, page, Qt.Key.Key_Escape)
     assert not page.asks
+    assert ear.player.is_playing  # as before the question
+    assert all(button.isEnabled() for button in page.buttons.values())
     assert not session.is_finished
+    key(qtbot, page, Qt.Key.Key_Space, Qt.Key.Key_Escape, Qt.Key.Key_Escape)
+    assert not ear.player.is_playing  # it was paused by hand
     key(qtbot, page, Qt.Key.Key_Escape, Qt.Key.Key_Return)
     assert ends == [1]
     log = verified(session)

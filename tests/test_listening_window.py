@@ -24,9 +24,7 @@ from mimi_gui.playback import ABPlayer, OutputDevice
 from mimi_gui.ui import listening_sources
 from mimi_gui.ui.abx_page import ABXPage
 from mimi_gui.ui.banner import Banner
-from mimi_gui.ui.listening_choice import TakesChoice
 from mimi_gui.ui.listening_desk import LogDialog
-from mimi_gui.ui.listening_jobs import Source
 from mimi_gui.ui.listening_sources import default_span, shortened
 from mimi_gui.ui.listening_window import ListeningWindow
 from mimi_gui.ui.loop_strip import LoopStrip, clamped
@@ -440,30 +438,6 @@ def test_listening_while_the_loop_is_placed(house: House, clip: Path) -> None:
     assert player.loop_s[1] == pytest.approx(test.setup.strip.span_s[1] - test.setup.strip.span_s[0])
     house.qtbot.mouseClick(test.setup.listen, Qt.MouseButton.LeftButton)
     assert not player.is_playing
-
-
-def test_the_usual_pair(qtbot: QtBot) -> None:
-    x = np.zeros(10, np.float32)
-    original = Source("What Mimi heard", x, 24_000)
-    levels = [Source(f"{count}", x if count == 8 else None, 24_000, count) for count in (1, 4, 8)]
-    for sources, expected in (
-        ([original, *levels], ("What Mimi heard", "8")),
-        (levels, ("8", "4")),  # tokens alone: the most codebooks stand for the original
-        ([original], ("What Mimi heard", "What Mimi heard")),
-    ):
-        choice = TakesChoice(sources, levels)
-        qtbot.addWidget(choice)
-        assert tuple(source.title for source in choice.sources()) == expected
-    assert "Both are the same" in choice.problem()
-    assert "Nothing is open" in TakesChoice([], []).problem()
-    choice.set_kind("mushra")
-    assert "expected 1 to 8" in choice.problem()
-    many = TakesChoice([original, *(Source(f"{i}", x, 24_000, i) for i in range(1, 12))], levels)
-    qtbot.addWidget(many)
-    many.set_kind("mushra")
-    for i in range(many.many.count()):
-        many.many.item(i).setCheckState(Qt.CheckState.Checked)
-    assert many.problem().startswith("11 takes are marked")
 
 
 def test_a_span_stays_inside() -> None:

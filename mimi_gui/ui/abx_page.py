@@ -117,7 +117,7 @@ class ABXPage(TrialPage):
         playing = self.sound.is_playing
         for button, widget in self.buttons.items():
             widget.set_state(sounds=playing and button == self.heard, heard=bool(plays[button]))
-        may = self.session.may_answer
+        may = self.session.may_answer and not self.asks
         for choice in self.choices.values():
             choice.setEnabled(may)
         self.confirm.setEnabled(may and any(choice.isChecked() for choice in self.choices.values()))

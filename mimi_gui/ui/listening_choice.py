@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
     QGridLayout,
+    QHBoxLayout,
     QLabel,
     QListWidget,
     QListWidgetItem,
@@ -54,6 +55,8 @@ class TakesChoice(QWidget):
         self.many = QListWidget()
         self.many.setAccessibleName("Takes")
         self.many.setMinimumHeight(92)
+        self.count = QLabel()
+        self.count.setProperty("dim", True)
         self.first_label, self.second_label, self.many_label = QLabel(), QLabel(), QLabel()
         self.first_label.setBuddy(self.first)
         self.second_label.setBuddy(self.second)
@@ -61,7 +64,7 @@ class TakesChoice(QWidget):
         self.remark = QLabel()
         self.remark.setWordWrap(True)
         self.remark.setProperty("dim", True)
-        grid = QGridLayout(self)
+        grid = self._grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(8)
         grid.setColumnStretch(1, 1)
@@ -79,9 +82,13 @@ class TakesChoice(QWidget):
         )
         self.add.clicked.connect(self._ask_for_files)
         grid.addWidget(self.remark, 3, 1)
-        grid.addWidget(self.add, 4, 1, Qt.AlignmentFlag.AlignLeft)
+        last = QHBoxLayout()
+        last.addWidget(self.add)
+        last.addStretch(1)
+        last.addWidget(self.count)
+        grid.addLayout(last, 4, 1)
         self.setAcceptDrops(True)
-        self.first.activated.connect(self._chosen)
+        self.first.activated.connect(self._reference_chosen)
         self.second.activated.connect(self._chosen)
         self.many.itemChanged.connect(self._mark_changed)
 
@@ -138,8 +145,10 @@ class TakesChoice(QWidget):
         self.second.setAccessibleName(self.second_label.text())
         for widget in (self.second, self.second_label):
             widget.setVisible(is_pair)
-        for widget in (self.many, self.many_label):
+        for widget in (self.many, self.many_label, self.count):
             widget.setVisible(not is_pair)
+        self._grid.setRowStretch(2, 0 if is_pair else 1)
+        self._grid.setRowStretch(5, 1 if is_pair else 0)
         if not is_pair:
             self._fill_many()
         self.add.setVisible(kind != "staircase")
@@ -158,6 +167,24 @@ class TakesChoice(QWidget):
             marked += on
             self._add_row(i, source, on=on)
         self.many.blockSignals(False)
+        self._bar_reference()
+
+    def _bar_reference(self) -> None:
+        """The reference is no take beside itself: among them it hides anyway."""
+        self.many.blockSignals(True)
+        for i in range(self.many.count()):
+            item = self.many.item(i)
+            is_reference = self._kind == "mushra" and item.text() == self.first.currentText()
+            flags = item.flags() | Qt.ItemFlag.ItemIsEnabled
+            item.setFlags(flags ^ Qt.ItemFlag.ItemIsEnabled if is_reference else flags)
+            item.setToolTip("This is the reference; hidden among the takes it is there anyway" if is_reference else "")
+            if is_reference:
+                item.setCheckState(Qt.CheckState.Unchecked)
+        self.many.blockSignals(False)
+
+    def _reference_chosen(self) -> None:
+        self._bar_reference()
+        self._chosen()
 
     def _add_row(self, i: int, source: Source, *, on: bool) -> None:
         item = QListWidgetItem(source.title)
@@ -176,6 +203,8 @@ class TakesChoice(QWidget):
     def _show_remark(self) -> None:
         self.remark.setText(_WIDER if any(source.is_wider for source in self.sources()) else "")
         self.remark.setVisible(bool(self.remark.text()))
+        most = f", {MAX_TAKES} at most" if self._kind == "mushra" else ""
+        self.count.setText(f"{len(self._marked())} of {self.many.count()} marked{most}")
 
     def _marked(self) -> list[Source]:
         rows = self._levels if self._kind == "staircase" else self._sources

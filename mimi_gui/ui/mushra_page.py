@@ -54,7 +54,8 @@ class MushraPage(TrialPage):
         self.next = self._button("Next round", "Take these ratings (key: Enter)", self.take_ratings)
         self.next.setProperty("primary", True)
         self.next.setMinimumWidth(150)
-        keys = QLabel("Keys:  R reference   ·   1 to 9, 0 play   ·   ↑ ↓ PgUp PgDown rate what was played last   ·"
+        digits = f"1 to {num_sounds}" if num_sounds < 10 else "1 to 9, 0"
+        keys = QLabel(f"Keys:  R reference   ·   {digits} play   ·   ↑ ↓ PgUp PgDown rate what was played last   ·"
                       "   Enter goes on   ·   Space pauses   ·   Esc stops")
         keys.setProperty("faint", True)
         head = QHBoxLayout()
@@ -112,10 +113,10 @@ class MushraPage(TrialPage):
         self.reference.set_state(sounds=playing and self.heard == _REFERENCE, heard=False)
         for i, (button, slider) in enumerate(zip(self.sounds, self.sliders, strict=True)):
             button.set_state(sounds=playing and self.heard == str(i), heard=bool(plays[i]))
-            slider.setEnabled(bool(plays[i]))
+            slider.setEnabled(bool(plays[i]) and not self.asks)
             slider.set_rated(given[i] is not None)
             self.figures[i].setText("–" if given[i] is None else str(given[i]))
-        self.next.setEnabled(self.session.may_answer)
+        self.next.setEnabled(self.session.may_answer and not self.asks)
 
     def play_reference(self) -> None:
         """Play the open reference."""

@@ -85,7 +85,7 @@ class PreferencePage(TrialPage):
         playing, plays = self.sound.is_playing, self.session.plays
         for button, widget in self.buttons.items():
             widget.set_state(sounds=playing and button == self.heard, heard=bool(plays[button]))
-        may = self.session.may_answer
+        may = self.session.may_answer and not self.asks
         for vote in self.votes.values():
             vote.setEnabled(may)
         self.confirm.setEnabled(may and any(vote.isChecked() for vote in self.votes.values()))

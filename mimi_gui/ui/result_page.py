@@ -65,7 +65,8 @@ def abx_outcome(result: ABXResult) -> Outcome:
         title = "Not shown to be audible to you on this clip"
     low, high = (100 * edge for edge in result.interval)
     row = Interval("Your hit rate", low, 100 * result.correct / result.answered, high, f"{low:.0f} to {high:.0f} %")
-    return Outcome(title, result.text, (row,), _PERCENT, (50.0, "guessing"))
+    text = result.text.removesuffix(f" {title}.")  # it stands above already
+    return Outcome(title, text, (row,), _PERCENT, (50.0, "guessing"), full=result.text)
 
 
 def staircase_outcome(result: StaircaseResult, levels: Sequence[int], planned: int) -> Outcome:
@@ -80,7 +81,7 @@ def staircase_outcome(result: StaircaseResult, levels: Sequence[int], planned: i
     if result.num_trials < planned:
         title = "Stopped early"
     low, high = result.interval
-    row = Interval("Codebooks", low, result.threshold, high, f"{low:.1f} to {high:.1f}")
+    row = Interval("Codebooks", low, result.threshold, high, _levels_words(low, high, levels))
     ticks = [(float(level), str(level)) for level in levels]
     ticks = [(levels[0] / 2, ""), *ticks, (levels[-1] * 2.0, "")]
     text = result.text
@@ -89,12 +90,23 @@ def staircase_outcome(result: StaircaseResult, levels: Sequence[int], planned: i
     return Outcome(title, text, (row,), tuple(ticks), None, is_log=True)
 
 
+def _levels_words(low: float, high: float, levels: Sequence[int]) -> str:
+    """An interval in numbers of codebooks; beyond those that were tried nothing more exact is known."""
+    least, most = levels[0], levels[-1]
+    if high < least:
+        return f"below {least}"
+    if low > most:
+        return f"above {most}"
+    first = f"below {least}" if low < least else f"{low:.1f}"
+    return f"{first} to {f'above {most}' if high > most else f'{high:.1f}'}"
+
+
 def preference_outcome(result: PreferenceResult, names: tuple[str, str]) -> Outcome:
     """Of a preference run."""
     votes = result.first + result.second
-    text = f"First: {names[0]}. Second: {names[1]}. {result.text}"
+    full = f"First: {names[0]}. Second: {names[1]}. {result.text}"
     if not votes:
-        return Outcome("No preference was shown", text)
+        return Outcome("No preference was shown", full)
     if result.stopped_early:
         title = "Stopped early"
     elif result.p > ALPHA:
@@ -106,7 +118,8 @@ def preference_outcome(result: PreferenceResult, names: tuple[str, str]) -> Outc
         "Votes for the second", low, 100 * result.second / votes, high,
         f"{result.second} of {votes}, {result.ties} tie{'' if result.ties == 1 else 's'}",
     )  # fmt: skip
-    return Outcome(title, text, (row,), _PERCENT, (50.0, "no preference"))
+    text = full.removesuffix(f" {title}.")  # it stands above already
+    return Outcome(title, text, (row,), _PERCENT, (50.0, "no preference"), full=full)
 
 
 def mushra_outcome(result: RatingResult) -> Outcome:

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QPushButton,
     QSlider,
+    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -74,7 +75,7 @@ class TrialPage(QWidget):
         self._clock = clock
         self._heard = ""  # the button pressed last
         self._paused_at: float | None = None
-        self._is_lost = self._told_elsewhere = False
+        self._is_lost = self._told_elsewhere = self._goes_on_after = False
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.count = QLabel()
         font = QFont(self.count.font())
@@ -141,16 +142,20 @@ class TrialPage(QWidget):
         row.addWidget(words, 1)
         row.addWidget(self.go_on)
         row.addWidget(self.end)
-        frame.hide()
         return frame
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
+        self._head = QWidget()
+        head = QHBoxLayout(self._head)
+        head.setContentsMargins(0, 0, 0, 0)
         head.setSpacing(14)
         head.addWidget(self.count)
         head.addWidget(self.dots, 1)
         head.addWidget(self.pause)
         head.addWidget(self.stop)
+        self._top = QStackedWidget()  # the question stands where the buttons are that it is about; nothing moves
+        self._top.addWidget(self._head)
+        self._top.addWidget(self._ask)
         foot = QHBoxLayout()
         foot.setSpacing(14)
         foot.addWidget(self.facts, 1)
@@ -164,8 +169,7 @@ class TrialPage(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(28, 20, 28, 16)
         layout.setSpacing(12)
-        layout.addLayout(head)
-        layout.addWidget(self._ask)
+        layout.addWidget(self._top)
         layout.addWidget(self.strip, 2)
         layout.addSpacing(6)
         layout.addWidget(self.message)
@@ -202,6 +206,8 @@ class TrialPage(QWidget):
         playing = self.sound.is_playing
         self.pause.setText("Pause" if playing or not self._heard else "Go on")
         self.pause.setEnabled(bool(self._heard))
+        for button in self.findChildren(StimulusButton):
+            button.setEnabled(not self.asks)
 
     def tell(self, words: str, tone: str = "text") -> None:
         """Say something in the line under the buttons; ``tone`` is a colour of the theme."""
@@ -233,6 +239,10 @@ class TrialPage(QWidget):
             self._end_pause()
             self.sound.resume()
         self.show_state()
+
+    def _space(self) -> None:
+        if not self.asks:
+            self.toggle_pause()
 
     def _end_pause(self) -> None:
         if self._paused_at is not None:
@@ -281,22 +291,31 @@ class TrialPage(QWidget):
     # The end
 
     def ask_stop(self) -> None:
-        """Ask whether to end before the time; a second time takes the question back."""
-        self._ask.setVisible(not self._ask.isVisible())
-        if self._ask.isVisible() and self.sound.is_playing:
+        """Ask whether to end before the time, in silence; a second time takes the question back."""
+        if self.asks:
+            self._go_on()
+            return
+        self._goes_on_after = self.sound.is_playing
+        if self._goes_on_after:
             self.toggle_pause()
+        self.setFocus()
+        self._top.setCurrentWidget(self._ask)
+        self.show_state()
 
     @property
     def asks(self) -> bool:
         """Whether the question stands."""
-        return self._ask.isVisible()
+        return self._top.currentWidget() is self._ask
 
     def _go_on(self) -> None:
-        self._ask.hide()
+        self._top.setCurrentWidget(self._head)
+        if self._goes_on_after and self._heard and self.sound.is_there:
+            self.toggle_pause()
         self.setFocus()
+        self.show_state()
 
     def _end(self) -> None:
-        self._ask.hide()
+        self._top.setCurrentWidget(self._head)
         self.sound.pause()
         self.session.stop()
         self.finished.emit()
@@ -306,7 +325,7 @@ class TrialPage(QWidget):
     def keys(self) -> dict[Qt.Key, Callable[[], None]]:
         """What each key does; subclasses add theirs."""
         return {
-            Qt.Key.Key_Space: self.toggle_pause,
+            Qt.Key.Key_Space: self._space,
             Qt.Key.Key_Escape: self.ask_stop,
             Qt.Key.Key_R: self.restarts.toggle,
         }
@@ -328,6 +347,9 @@ class TrialPage(QWidget):
         self.timer.start()
         self.setFocus()
         super().showEvent(event)
+        for part in self._ask.findChildren(QWidget):
+            part.ensurePolished()  # else the question's height is known only when it is first asked
+        self._top.setFixedHeight(max(self._head.sizeHint().height(), self._ask.sizeHint().height()))
 
     def hideEvent(self, event: QHideEvent) -> None:
         self.timer.stop()
@@ -361,5 +383,7 @@ def page_style(theme: Theme) -> str:
         f" border-radius: 4px; background: {theme.plot}; }}"
         f"QListView::indicator:checked {{ background: {theme.accent}; border-color: {theme.accent};"
         f" image: url(\"{check}\"); }}"
+        f"QListView::item:disabled {{ color: {theme.text_faint}; }}"
+        f"QListView::indicator:disabled {{ border-color: {theme.border}; background: {theme.panel}; }}"
         f"QPushButton[confirm=\"true\"] {{ padding: 9px 22px; }}"
     )
