@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -22,6 +24,7 @@ from mimi_gui.codes import CodecInfo
 from mimi_gui.engine import Engine
 from mimi_gui.graphs import GraphCache
 from mimi_gui.tf32 import tf32
+from tests.random_checkpoints import synthetic_recording
 
 FRAME = 1920
 PRODUCTS = ("aten.linear.", "aten.matmul.", "aten.mm.", "aten.addmm.", "aten.bmm.", "aten.baddbmm.")
@@ -134,6 +137,21 @@ def test_an_hour_fits_into_two_gigabytes(engine: Engine, steady: tuple[Any, Any]
     # A quarter more for what libraries take and for the gaps between blocks
     assert 1.25 * (weights + 2 * max(peaks) + states) < 2e9, peaks
     assert min(peaks) > samples.numel() * 4 * 64  # the first layer's 64 channels at least: it was counted
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
+def test_cuda_memory_stays_flat_and_small(full_checkpoint: Path) -> None:
+    recording = np.tile(synthetic_recording(60.0, seed=3), 10)
+    with codec.MimiCodec.from_pretrained(str(full_checkpoint), device="cuda") as mine:
+        torch.cuda.reset_peak_memory_stats()
+        sound = mine.decode(mine.encode(recording[: 2 * 60 * 24_000]))
+        early = torch.cuda.max_memory_reserved()
+        sound = mine.decode(mine.encode(recording))
+        late = torch.cuda.max_memory_reserved()
+    assert len(sound) == len(recording)
+    assert late < 2e9
+    assert late < early + 50e6
 
 
 def test_the_quantizer_is_float32_where_all_else_is_tf32(engine: Engine, steady: tuple[Any, Any]) -> None:
