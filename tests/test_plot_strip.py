@@ -8,7 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from PySide6.QtGui import QImage
+from PySide6.QtCore import QEvent, QObject, QRect
+from PySide6.QtGui import QImage, QPaintEvent
 from pytestqt.qtbot import QtBot
 
 from mimi_gui.analysis.envelope import Envelope
@@ -148,6 +149,47 @@ def pixels_of(lane: Lane) -> np.ndarray:
     return np.frombuffer(image.constBits(), np.uint32).reshape(image.height(), -1).copy()
 
 
+def assert_painted(wall: Wall) -> None:
+    """What was painted bit by bit is what is painted at once."""
+    # Of a scaled window the offscreen platform gives as many pixels from the top left as it has logical ones.
+    shown = wall.screen().grabWindow(wall.winId()).toImage().convertToFormat(QImage.Format.Format_RGB32)
+    whole = wall.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
+    shown.setDevicePixelRatio(1.0)
+    whole.setDevicePixelRatio(1.0)
+    assert shown == whole.copy(shown.rect())
+
+
+def test_a_movement_paints_the_plots_and_a_title_only_when_it_changes(qtbot: QtBot) -> None:
+    wall, lanes = wall_with_everything()
+    qtbot.addWidget(wall)
+    wall.axis.set_range(3.0, 6.0)  # the playhead stays out of sight
+    painted: dict[object, list[QRect]] = {}
+
+    class Watch(QObject):
+        def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+            if isinstance(event, QPaintEvent):
+                painted.setdefault(watched, []).append(event.rect())
+            return False
+
+    watch = Watch()
+    for lane in wall.shown_lanes():
+        lane.installEventFilter(watch)
+    for span in (4.0, 5.0, 55.0, 52.0, 2.0):  # from afar the heatmap says beside its title that it shows usage
+        qtbot.wait(300)
+        painted.clear()
+        note = wall.heatmap.note
+        wall.axis.set_range(3.0, 3.0 + span)
+        qtbot.wait(300)
+        assert set(painted) == set(wall.shown_lanes())
+        for lane in wall.shown_lanes():
+            title_too = lane is wall.heatmap and note != wall.heatmap.note
+            wanted = lane.rect() if title_too else lane.plot_rect()
+            assert painted[lane][0] == wanted, (lane.accessibleName(), span)
+        assert_painted(wall)
+    assert len({note, wall.heatmap.note}) == 2
+    lanes.close()
+
+
 @pytest.mark.parametrize("span_s", [30.0, 8.0, 0.4, 0.02, 0.002])
 def test_every_view_that_was_moved_looks_as_if_it_was_drawn_anew(qtbot: QtBot, span_s: float) -> None:
     wall, lanes = wall_with_everything()
@@ -195,7 +237,7 @@ import numpy as np
 from PySide6.QtCore import QEventLoop, QTimer
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication
-from tests.test_plot_strip import pixels_of, wall_with_everything
+from tests.test_plot_strip import assert_painted, pixels_of, wall_with_everything
 
 app = QApplication([])
 wall, lanes = wall_with_everything()
@@ -222,6 +264,10 @@ for view in wall.shown_lanes():
     shown = pixels_of(view)
     view.refresh_frame()
     assert np.array_equal(shown, pixels_of(view)), view.accessibleName()
+for span in (4.0, 55.0, 52.0, 2.0):
+    wall.axis.set_range(3.0, 3.0 + span)
+    rest(400)
+    assert_painted(wall)
 lanes.close()
 print("done")
 """

@@ -132,7 +132,15 @@ class Lane(TimeCanvas):
 
     def axis_moved(self) -> None:
         self._plot = None
-        self.update()
+        self._update_plot()
+
+    def _update_plot(self) -> None:
+        """Paint the plot, and the frame only where it changed: title and scale are a third of a low lane."""
+        ratio = self.devicePixelRatioF()
+        if self._frame is None or ratio != int(ratio):  # the edge of the plot may lie within a device pixel
+            self.update()
+        else:
+            self.update(self.plot_rect())
 
     def refresh(self) -> None:
         self._kept.forget()
@@ -143,7 +151,7 @@ class Lane(TimeCanvas):
         """Draw these seconds anew: their data changed."""
         self._kept.forget_span(start_s, end_s)
         self._plot = None
-        self.update()
+        self._update_plot()
 
     @property
     def is_zooming(self) -> bool:
@@ -152,7 +160,7 @@ class Lane(TimeCanvas):
 
     def _rest(self) -> None:
         self._plot = None  # for the sharp picture, and to prepare it
-        self.update()
+        self._update_plot()
 
     def refresh_frame(self) -> None:
         """Draw title and scale anew too."""
@@ -190,8 +198,9 @@ class Lane(TimeCanvas):
             # In device pixels: scaled by a ratio, Qt copies three times as slowly.
             painter.save()
             painter.scale(1 / ratio, 1 / ratio)
-            for strip in _around(plot, whole):
-                painter.drawPixmap(strip.topLeft(), self._frame, strip)
+            if not self.plot_rect().contains(event.rect()):
+                for strip in _around(plot, whole):
+                    painter.drawPixmap(strip.topLeft(), self._frame, strip)
             if source.size() == plot.size():
                 painter.drawImage(plot.topLeft(), image, source)
             else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QPoint, QPointF, QRect, QRectF, Qt
+from PySide6.QtCore import QLine, QPoint, QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
@@ -50,23 +50,26 @@ class Ruler(TimeCanvas):
         theme, axis = self.theme, self.axis
         painter.fillRect(self.rect(), theme.color("panel"))
         rect = self.plot_rect()
-        font = figures_font(self.font(), scale=0.88)
-        painter.setFont(font)
-        room = painter.fontMetrics().horizontalAdvance("0:00:00.0000") + 8
+        painter.setFont(figures_font(self.font(), scale=0.88))
+        metrics = painter.fontMetrics()
+        room = metrics.horizontalAdvance("0:00:00.0000") + 8
         step, parts = tick_step(axis.span_s, rect.width(), room)
         minor = step / parts
         bottom = rect.bottom() - _LOOP_BAR_PX
-        first = int(axis.start_s // minor)
-        for i in range(first, int(axis.end_s / minor) + 2):
-            x = round(self.x_at(i * minor))
-            if x < rect.left() or x > rect.right() + 1:
+        ticks = range(int(axis.start_s // minor), int(axis.end_s / minor) + 2)
+        places = [(i, round(rect.left() + axis.s_to_x(i * minor))) for i in ticks]
+        places = [(i, x) for i, x in places if rect.left() <= x <= rect.right() + 1]
+        # All that has one pen at once: it is drawn anew with every movement.
+        for opacity, height, major in ((0.45, 4, False), (1.0, 7, True)):
+            lines = [QLine(x, bottom - height, x, bottom) for i, x in places if (i % parts == 0) is major]
+            painter.setPen(QPen(theme.color("text_faint", opacity), 1))
+            painter.drawLines(lines)
+        painter.setPen(theme.color("text_dim"))
+        for i, x in places:
+            if i % parts:
                 continue
-            major = i % parts == 0
-            painter.setPen(QPen(theme.color("text_faint", 1.0 if major else 0.45), 1))
-            painter.drawLine(x, bottom - (7 if major else 4), x, bottom)
             label = format_time(i * minor, step)
-            if major and x + 4 + painter.fontMetrics().horizontalAdvance(label) < self.width():
-                painter.setPen(theme.color("text_dim"))
+            if x + 4 + room < self.width() or x + 4 + metrics.horizontalAdvance(label) < self.width():
                 painter.drawText(QPoint(x + 4, bottom - 5), label)
         painter.setPen(QPen(theme.color("border"), 1))
         painter.drawLine(0, self.height() - 1, self.width(), self.height() - 1)

@@ -267,8 +267,16 @@ class SpectrogramView(Lane):
         ):
             if len(inside) == 0:
                 break
-            inside = self._paint_level(upright, edges, inside, other)
+            ends = edges[[inside[0], inside[0] + 1, inside[-1], inside[-1] + 1]]
+            if self._has_tiles(ends, other):
+                inside = self._paint_level(upright, edges, inside, other)
         return np.ascontiguousarray(upright.T)
+
+    def _has_tiles(self, ends_s: np.ndarray, level: int) -> bool:
+        """Whether there is any of a level's tiles between the first and the last of these edges."""
+        begin, _ = self._tile_columns(ends_s, level)
+        first, last = int(begin[0]) // spectrogram.TILE_COLUMNS, int(begin[-1]) // spectrogram.TILE_COLUMNS
+        return any(self._store.has(self._key(index, level)) for index in range(first, last + 1))
 
     def _tile_columns(self, edges_s: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray]:
         """First and last column of a level's tiles on each column of pixels, int64 [n] each."""
@@ -276,26 +284,31 @@ class SpectrogramView(Lane):
         step, lead = settings.hop_samples << level, settings.hop_samples / 2
         last = spectrogram.num_columns(len(self._sounds[0]), settings, level) - 1
         places = np.floor((edges_s * self._sample_rate + lead) / step).astype(np.int64)
-        begin = np.clip(places[:-1], 0, last)
-        return begin, np.clip(places[1:] - 1, begin, last)
+        begin = np.minimum(np.maximum(places[:-1], 0), last)
+        return begin, np.minimum(np.maximum(places[1:] - 1, begin), last)
 
     def _paint_level(self, upright: np.ndarray, edges_s: np.ndarray, inside: np.ndarray, level: int) -> np.ndarray:
         """Paint the columns ``inside`` (rising) of ``upright``, uint8 [num, height], from the tiles of one level;
         returns those that lack a tile."""
         begin, end = (columns[inside] for columns in self._tile_columns(edges_s, level))
         tiles = begin // spectrogram.TILE_COLUMNS
-        numbers, starts = np.unique(tiles, return_index=True)
+        starts = [0, *(np.flatnonzero(tiles[1:] != tiles[:-1]) + 1).tolist()]
         missing = np.zeros(len(inside), bool)
-        for index, here in zip(numbers, (slice(*pair) for pair in pairwise([*starts, len(tiles)])), strict=True):
-            tile = self._picked_tile(self._key(int(index), level), upright.shape[1])
+        is_whole = int(inside[-1]) - int(inside[0]) == len(inside) - 1  # nothing in between was painted before
+        for here in (slice(*pair) for pair in pairwise([*starts, len(tiles)])):
+            index = int(tiles[here.start])
+            tile = self._picked_tile(self._key(index, level), upright.shape[1])
             if tile is None:
                 missing[here] = True
                 continue
-            first, top = index * spectrogram.TILE_COLUMNS, len(tile) - 1
-            part = np.take(tile, np.minimum(begin[here] - first, top), axis=0)
+            first = index * spectrogram.TILE_COLUMNS
+            part = np.take(tile, begin[here] - first, axis=0, mode="clip")
             if len(self._sounds) == 1 and np.any(end[here] > begin[here]):
-                np.maximum(part, np.take(tile, np.minimum(end[here] - first, top), axis=0), out=part)
-            upright[inside[here]] = part
+                np.maximum(part, np.take(tile, end[here] - first, axis=0, mode="clip"), out=part)
+            if is_whole:
+                upright[int(inside[0]) + here.start : int(inside[0]) + here.stop] = part
+            else:
+                upright[inside[here]] = part
         return inside[missing]
 
     def _key(self, index: int, level: int) -> tuple[object, ...]:

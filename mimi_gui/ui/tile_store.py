@@ -62,6 +62,10 @@ class TileStore(QObject):
             self._tiles.move_to_end(key)
         return tile
 
+    def has(self, key: Hashable) -> bool:
+        """Whether the tile is there; asking does not count as using it."""
+        return key in self._tiles
+
     def want(self, who: QObject, wishes: Sequence[tuple[Hashable, Recipe]]) -> None:
         """Replace what ``who`` wants by ``wishes``, best first: a key and how to make its tile (uint8 [F, N])."""
         self._wanted[who] = wishes

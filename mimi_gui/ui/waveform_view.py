@@ -19,7 +19,7 @@ from mimi_gui.ui.plot_strip import Columns
 from mimi_gui.ui.theme import Theme, blend, hex_color, ramp_table
 from mimi_gui.ui.time_axis import TimeAxis, format_time
 
-_BAND_ROWS = 32
+_BAND_ROWS = 64
 _DOT_SPACING_PX = 7  # from here on single samples get a dot
 
 
@@ -195,18 +195,19 @@ def _bars(columns: np.ndarray, top: np.ndarray, bottom: np.ndarray, pixels: np.n
     arithmetic on the mask, ends one by one: an eighth of the time of a look-up for every pixel.
     """
     height, width = pixels.shape
-    top, bottom = np.clip(top, 0, height), np.clip(bottom, 0, height)
+    top, bottom = (np.minimum(np.maximum(edge, 0), height) for edge in (top, bottom))
     first, last = np.ceil(top), np.floor(bottom)
-    firsts, lasts = np.zeros(width, np.int16), np.zeros(width, np.int16)
-    firsts[columns], lasts[columns] = first, last
-    rows = np.arange(height, dtype=np.int16)[:, None]
-    lengths = np.maximum(lasts - firsts, 0).view(np.uint16)
+    kind = np.uint8 if height < 256 else np.uint16
+    firsts, lengths = np.zeros(width, kind), np.zeros(width, kind)
+    firsts[columns], lengths[columns] = first, np.maximum(last - first, 0)
+    rows = np.arange(height, dtype=kind)[:, None]
+    ground, both = ramp[:1].view(np.int32), (ramp[:1] ^ ramp[-1:]).view(np.int32)
     for start in range(0, height, _BAND_ROWS):  # what is worked on at once stays in the processor's cache
-        band = slice(start, start + _BAND_ROWS)
-        inside = ((rows[band] - firsts).view(np.uint16) < lengths).view(np.uint8)  # below `first` wraps to large
-        # Wraps around, and the sum wraps back (as arrays: scalars would warn).
-        np.multiply(inside, ramp[-1:] - ramp[:1], out=pixels[band], dtype=np.uint32)
-        pixels[band] += ramp[:1]
+        band = pixels[start : start + _BAND_ROWS].view(np.int32)
+        # Above `first` the difference wraps to a large one. What is inside becomes a mask of ones, by its sign.
+        band[...] = -((rows[start : start + _BAND_ROWS] - firsts) < lengths).view(np.int8)
+        band &= both
+        band ^= ground
     most = len(ramp) - 1
     for row, cover in ((first - 1, first - top), (last, bottom - last)):
         soft = (cover > 0) & (first <= last)
