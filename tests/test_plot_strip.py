@@ -268,6 +268,10 @@ for span in (4.0, 55.0, 52.0, 2.0):
     wall.axis.set_range(3.0, 3.0 + span)
     rest(400)
     assert_painted(wall)
+    wall.set_loop((3.2, 3.2 + span / 4))
+    rest(100)
+    assert_painted(wall)
+    wall.set_loop(None)
 lanes.close()
 print("done")
 """

@@ -136,11 +136,15 @@ class Lane(TimeCanvas):
 
     def _update_plot(self) -> None:
         """Paint the plot, and the frame only where it changed: title and scale are a third of a low lane."""
-        ratio = self.devicePixelRatioF()
-        if self._frame is None or ratio != int(ratio):  # the edge of the plot may lie within a device pixel
+        if self._frame is None:
             self.update()
-        else:
-            self.update(self.plot_rect())
+            return
+        ratio = self.devicePixelRatioF()
+        edge = 0 if ratio == int(ratio) else 1  # the plot's edge may lie within a device pixel
+        self.update(self.plot_rect().adjusted(-edge, -edge, edge, edge))
+
+    def loop_moved(self) -> None:
+        self._update_plot()
 
     def refresh(self) -> None:
         self._kept.forget()
@@ -210,6 +214,7 @@ class Lane(TimeCanvas):
                 painter.translate(plot.topLeft())
                 self.draw_plot(painter, plot.size(), ratio)
             painter.restore()
+            painter.setClipRect(self.plot_rect())  # the ends of its lines are half a pixel long
             self.draw_loop(painter, self.plot_rect())
 
     def _drawn_plot(self, size: QSize, ratio: float) -> tuple[QImage, QRect]:

@@ -65,7 +65,7 @@ class TimeCanvas(QWidget):
         self.setMouseTracking(True)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         axis.changed.connect(self.axis_moved)
-        axis.loop_changed.connect(self.update)
+        axis.loop_changed.connect(self.loop_moved)
 
     # --- where things stand ------------------------------------------------------------------------------
 
@@ -83,6 +83,10 @@ class TimeCanvas(QWidget):
 
     def axis_moved(self) -> None:
         """Other seconds are in sight, or the same on another width."""
+        self.update()
+
+    def loop_moved(self) -> None:
+        """The loop region is another one."""
         self.update()
 
     def refresh(self) -> None:
