@@ -156,6 +156,31 @@ def test_codebooks_change_while_it_runs(booth: Booth) -> None:
     assert booth.loop.codebooks == tuple(range(32))
 
 
+def test_the_page_fits_a_small_screen(booth: Booth) -> None:
+    """A window of 1280 x 720 leaves the page 655 rows: whatever is shown, it must not ask for more."""
+    page = booth.page
+    page.resize(1280, 655)
+
+    def fits() -> bool:
+        booth.qtbot.wait(1)
+        return page.height() == 655 and page.minimumSizeHint().height() <= 655
+
+    assert fits()
+    assert not page.mixer.isVisible()
+    booth.run()
+    assert fits()
+    assert page.mixer.isVisible()
+    booth.loop.figures = replace(CALM, num_skipped=25, num_late=3, is_behind=True)
+    page._ticked()
+    assert page.remark.words
+    assert fits()
+    booth.end()
+    assert fits()
+    assert not page.mixer.isVisible()
+    page.resize(1280, 800)
+    assert page.mixer.isVisible()
+
+
 def test_figures_are_shown_and_slowness_is_said(booth: Booth) -> None:
     booth.run()
     booth.loop.num = 60

@@ -40,6 +40,7 @@ from mimi_gui.ui.time_axis import TimeAxis, format_time
 
 _SPAN_S = 12.0
 _MARGINS_PX = 36  # of the page, left and right together
+_ROOMY_PX = 760  # a lower page has no room for the mixer beside the warning
 _HIGH_S = 0.3  # beyond, speaking while hearing oneself is hard
 _COUNTS = {
     Qt.Key.Key_1: 1, Qt.Key.Key_2: 2, Qt.Key.Key_3: 4, Qt.Key.Key_4: 8, Qt.Key.Key_5: 16, Qt.Key.Key_6: 32,
@@ -130,6 +131,7 @@ class LivePage(QWidget):
         self.mixer = MixerPanel(theme, can_pin=False)
         self.mixer.setFixedHeight(186)
         self.mixer.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.mixer.hide()  # until it is known how high the page is
         self.stop = QPushButton("Stop")
         self.stop.setToolTip("End the session (Space)")
         self.mute = QPushButton("Mute")
@@ -195,7 +197,10 @@ class LivePage(QWidget):
         state = control.state
         if control.running is not self._shown:
             self._take_running()
-        is_on = state in (live.STARTING, live.RUNNING, live.STOPPING)
+        is_on = self._is_on
+        if is_on:
+            self.card.hide()  # never both, where the page is low: the window would grow
+        self._show_mixer()
         self.card.setVisible(not is_on)
         self.card.set_again(state == live.ENDED)
         self.microphone.setEnabled(not is_on)
@@ -215,6 +220,14 @@ class LivePage(QWidget):
         self.heard.set_side("B", heard=state == live.RUNNING and not control.is_muted)
         self.words.setText(self._state_words())
         self._show_remark()
+
+    @property
+    def _is_on(self) -> bool:
+        return self._control.state in (live.STARTING, live.RUNNING, live.STOPPING)
+
+    def _show_mixer(self) -> None:
+        """Where the page is low, only while there is something to mix: the window must fit a screen of 720 rows."""
+        self.mixer.setVisible(self._is_on or self.height() >= _ROOMY_PX)
 
     def _take_running(self) -> None:
         """Another session: its tokens and spectrograms from now on."""
@@ -373,3 +386,4 @@ class LivePage(QWidget):
         """The axis is as wide as the plots."""
         super().resizeEvent(event)
         self.axis.set_width(self.width() - _MARGINS_PX - GUTTER_PX - MARGIN_PX)
+        self._show_mixer()

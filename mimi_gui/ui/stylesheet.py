@@ -57,6 +57,8 @@ QAbstractSpinBox QLineEdit, QComboBox QLineEdit { border: none; padding: 0 0 0 5
 QAbstractSpinBox QLineEdit:focus, QComboBox QLineEdit:focus { border: none; padding: 0 0 0 5px; }
 QComboBox { background: @raised; }
 QComboBox:hover { background: @hover; }
+QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QComboBox:disabled { color: @text_faint;
+    background: @panel; }
 QComboBox::drop-down { border: none; width: 22px; }
 QComboBox::down-arrow { image: url("@icons/chevron-down-@name.svg"); width: 12px; height: 12px; }
 QSpinBox::up-button, QDoubleSpinBox::up-button { subcontrol-origin: border; subcontrol-position: top right;
