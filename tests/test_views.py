@@ -508,7 +508,7 @@ def test_the_transport_wishes_and_setters_are_silent(qtbot: QtBot) -> None:
     bar.device_requested.connect(lambda name: heard.append(("device", name)))
     bar.set_enabled_sides(True, True)
     bar.set_loop(True)
-    bar.set_match(False, None)
+    bar.set_match(False, "As decoded", "")
     bar.set_volume(0.5)
     bar.set_side("B")
     bar.set_devices([FakeDevice("Speakers"), FakeDevice("Headphones")], "Headphones")

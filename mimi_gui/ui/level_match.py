@@ -116,3 +116,28 @@ class LevelMatch(QObject):
         if number == self._job:
             self.result = cast("LoudnessMatch", result)
             self.changed.emit()
+
+
+def match_words(match: LoudnessMatch | None, on: bool, *, both: bool) -> tuple[str, str]:
+    """What the window's switch says, and its tooltip.
+
+    Args:
+        match: what was measured, None while it is not known.
+        both: whether there are two sides to measure.
+    """
+    if not on:
+        return "As decoded", "Both play as decoded: the louder one tends to win by that alone.\nM: equally loud."
+    if match is None:
+        when = "They are being measured, or will be once both are whole." if both else "There is one side only so far."
+        return "Level match", f"Both will play equally loud (BS.1770; key: M). {when}\nOff: as decoded."
+    if match.reason:
+        return "No match", f"{match.reason[0].upper()}{match.reason[1:]} (BS.1770; key: M)."
+    # What is done, not what would be equivalent: the louder one is turned down, never the other up.
+    lead_db = match.gain_b_db - match.gain_a_db
+    side, gain_db = ("A", -lead_db) if lead_db > 0 else ("B", lead_db)
+    tip = (
+        f"Both play equally loud (BS.1770; key: M). A {match.loudness_a:.1f} LUFS, turned by {match.gain_a_db:+.1f} dB;"
+        f" B {match.loudness_b:.1f} LUFS, turned by {match.gain_b_db:+.1f} dB.\nOff: as decoded."
+    )
+    words = f"{side} {gain_db:+.1f} dB" if abs(gain_db) >= 0.05 else "Level match"
+    return words.replace("-", "−"), tip.replace(" -", " −")

@@ -35,6 +35,11 @@ from mimi_gui.ui.icons import icon
 from mimi_gui.ui.theme import Theme, figures_font
 from mimi_gui.ui.time_axis import format_time
 
+_MATCH_TIP = (
+    "Play A and B equally loud (BS.1770 loudness), so that the louder one does not win by that\n"
+    "alone (key: M). The louder one is turned down; off: as decoded."
+)
+
 
 class Device(Protocol):
     """What the bar shows of :class:`mimi_gui.playback.OutputDevice`."""
@@ -255,12 +260,7 @@ class TransportBar(QWidget):
         self._total.setFont(figures_font(self.font()))
         self.switch = ABSwitch(theme)
         self.switch.side_requested.connect(self.side_requested)
-        self._match = self._button(
-            "Level match",
-            "Play A and B equally loud (BS.1770 loudness), so that the louder one does not win by that\n"
-            "alone (key: M). The louder one is turned down; off: as decoded.",
-            checkable=True,
-        )
+        self._match = self._button("Level match", _MATCH_TIP, checkable=True)
         self._match.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._match.toggled.connect(self.match_toggled)
         self._mute = self._button("Mute", "Mute, or back to the volume before")
@@ -287,7 +287,7 @@ class TransportBar(QWidget):
         self._health.setAccessibleName("Latency and dropouts")
         self._lay_out()
         self._draw_icons()
-        self.set_match(True, None)
+        self.set_match(True, "Level match", _MATCH_TIP)
         self.set_devices([], None)
         self.set_enabled_sides(False, False)
         self.setMinimumWidth(640)  # not the layout's own: it leaves words away, see resizeEvent
@@ -382,21 +382,10 @@ class TransportBar(QWidget):
         for button in (self._play, self._stop, self._loop, self._match):
             button.setEnabled(a or b)
 
-    def set_match(self, on: bool, gain_db: float | None) -> None:
-        """Show whether levels are matched and by how much B is turned (negative: down), None while
-        unknown."""
+    def set_match(self, on: bool, words: str, tip: str) -> None:
+        """Show whether levels are matched, and say what is done to them."""
         _quietly(self._match, on)
-        if not on:
-            text = "As decoded"
-        elif gain_db is None:
-            text = "Level match"
-        else:
-            text = f"Match {gain_db:+.1f} dB".replace("-", "−")
-        self._match.setText(text)
-
-    def set_match_text(self, text: str, tip: str) -> None:
-        """Replace the words of the level match, where one number does not say it."""
-        self._match.setText(text)
+        self._match.setText(words)
         self._match.setToolTip(tip)
 
     def set_volume(self, volume: float) -> None:

@@ -13,6 +13,7 @@ from mimi_gui.audio import AudioInfo
 from mimi_gui.codes import CodecInfo
 from mimi_gui.ui.codebooks_control import CodebooksControl
 from mimi_gui.ui.drag_chip import DragChip
+from mimi_gui.ui.level_match import match_words
 from mimi_gui.ui.session import Session
 from mimi_gui.ui.settings import SettingsStore
 from mimi_gui.ui.theme import Theme
@@ -268,20 +269,8 @@ class Workspace(QWidget):
         self._show_labels()
 
     def _show_match(self) -> None:
-        match, on = self._transport.levels.result, self._settings.value.level_match
-        if match is None or not on:
-            self.bar.set_match(on, None)
-            return
-        self.bar.set_match(on, match.gain_b_db - match.gain_a_db)
-        # What is done, not what would be equivalent: the louder one is turned down, never the other up.
-        lead_db = match.gain_b_db - match.gain_a_db
-        side, gain_db = ("A", -lead_db) if lead_db > 0 else ("B", lead_db)
-        self.bar.set_match_text(
-            f"{side} {gain_db:+.1f} dB".replace("-", "−") if gain_db else "Level match",
-            f"Both play equally loud (BS.1770; key: M). A {match.loudness_a:.1f} LUFS, turned by"
-            f" {match.gain_a_db:+.1f} dB; B {match.loudness_b:.1f} LUFS, turned by {match.gain_b_db:+.1f} dB."
-            f"{' ' + match.reason if match.reason else ''}\nOff: as decoded.",
-        )
+        transport, on = self._transport, self._settings.value.level_match
+        self.bar.set_match(on, *match_words(transport.levels.result, on, both=transport.has_difference))
 
     def _show_labels(self) -> None:
         document = self._session.document
@@ -291,7 +280,7 @@ class Workspace(QWidget):
         if document.sound is not None:
             kbps = document.info.bitrate_kbps(document.sounding)
             count = document.sounding
-            b = f"mix of {count}" if document.is_mix else f"{count} codebooks, {kbps:.2f} kbit/s"
+            b = f"mix of {count}" if document.is_mix else f"{count} codebook{'s' * (count != 1)}, {kbps:.2f} kbit/s"
         name = "Original" if take is None or take.is_file else "Take"
         self.bar.set_labels((name, a if take is None else take.title), ("Reconstruction", b))
 
