@@ -98,6 +98,20 @@ def test_the_original_in_stereo_beside_what_mimi_heard() -> None:
     assert abs(levels[0] - levels[1]) < 0.1
 
 
+def test_one_loudspeaker_is_levelled_as_it_sounds() -> None:
+    """A device with one channel gets the mean of two: that is cut, levelled and hashed."""
+    native = noise(5.0, 44100, 2)  # its channels are not alike: together they lose 3 dB
+    heard = soxr.resample(native[:, 0], 44100, 24000, quality="HQ")
+    found = prepare([Signal("file", native, 44100), Signal("heard", heard, 24000)], (1.0, 3.0), 16000, is_mono=True)
+    assert [one.samples.shape for one in found.all] == [(32000, 1), (32000, 1)]
+    mean = soxr.resample(native.mean(axis=1), 44100, 16000, quality="HQ")[16000:48000]
+    gain = np.float32(10 ** (found.all[0].gain_db / 20))
+    np.testing.assert_allclose(found.all[0].samples[:, 0], mean * gain, atol=1e-4)
+    meter = pyloudnorm.Meter(16000)
+    levels = [meter.integrated_loudness(one.samples.astype(float)) for one in found.all]
+    assert levels[0] == pytest.approx(levels[1], abs=0.1)
+
+
 def test_the_anchor_has_nothing_above_and_the_reference_s_level() -> None:
     x = noise(3.0, 48000)
     found = prepare([Signal("a", x, 48000), Signal("b", 0.5 * x, 48000)], (0.0, 2.0), 48000, with_anchor=True)

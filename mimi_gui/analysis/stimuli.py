@@ -103,6 +103,7 @@ def prepare(
     *,
     match: bool = True,
     with_anchor: bool = False,
+    is_mono: bool = False,
     cancel: Callable[[], bool] | None = None,
 ) -> Stimuli:
     """Cut, align, resample and level ``signals`` (the first is the reference) for a card of ``sample_rate`` Hz.
@@ -111,6 +112,7 @@ def prepare(
         span_s: start and end in seconds of the reference, at least 0.5 s apart.
         match: play all equally loud (BS.1770 over the span), only by attenuating, peaks at most -1 dBTP.
         with_anchor: add the 3.5 kHz anchor, made from the reference and at its level, as the last one.
+        is_mono: the device has one channel, which gets the mean of two; so it is that which is levelled and hashed.
         cancel: polled between signals.
 
     Raises:
@@ -128,7 +130,8 @@ def prepare(
             raise Cancelled
         delay = Delay(0, 0.0) if i == 0 else measure_delay(reference, _for_delay(signal, span_s), _DELAY_RATE)
         shift_s = delay.lag_samples / _DELAY_RATE if delay.is_correctable else 0.0
-        cuts.append(cut(signal, start_s, num_samples, sample_rate, shift_s))
+        piece = cut(signal, start_s, num_samples, sample_rate, shift_s)
+        cuts.append(piece.mean(axis=1, keepdims=True) if is_mono else piece)
         delays.append(delay)
     names = [signal.name for signal in signals]
     counts = [signal.num_codebooks for signal in signals]

@@ -80,6 +80,7 @@ class PrepareStimuli(Job):
     sample_rate: int
     match: bool
     with_anchor: bool
+    is_mono: bool
     recording: Path | None
 
     def run(self, desk: Desk) -> Prepared:
@@ -97,7 +98,7 @@ class PrepareStimuli(Job):
             desk.check_cancelled()
         stimuli = prepare(
             signals, self.span_s, self.sample_rate, match=self.match, with_anchor=self.with_anchor,
-            cancel=desk.is_cancelled,
+            is_mono=self.is_mono, cancel=desk.is_cancelled,
         )  # fmt: skip
         clips = tuple(Clip.from_samples(one.samples, self.sample_rate, self.sample_rate) for one in stimuli.all)
         return Prepared(stimuli, clips, _digest(self.recording))

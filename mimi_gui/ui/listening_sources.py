@@ -121,7 +121,7 @@ class Preparation(QObject):
         self._waiting: list[Source] = []
         self._sources: list[Source] = []
         self._span_s = (0.0, 1.0)
-        self._rate = 0
+        self._rate, self._is_mono = 0, False
         self._match, self._with_anchor = True, False
         self._number: int | None = None
         for thread in (codec, measuring):
@@ -134,11 +134,19 @@ class Preparation(QObject):
         return self._number is not None
 
     def start(
-        self, chosen: Sequence[Source], span_s: tuple[float, float], rate: int, *, match: bool, with_anchor: bool
+        self,
+        chosen: Sequence[Source],
+        span_s: tuple[float, float],
+        rate: int,
+        *,
+        match: bool,
+        with_anchor: bool,
+        is_mono: bool = False,
     ) -> None:
-        """Prepare ``chosen`` (the reference first) over ``span_s`` for a card of ``rate`` Hz."""
+        """Prepare ``chosen`` (the reference first) over ``span_s`` for a card of ``rate`` Hz and one channel or two."""
         self.cancel()
-        self._span_s, self._rate, self._match, self._with_anchor = span_s, rate, match, with_anchor
+        self._span_s, self._rate, self._is_mono = span_s, rate, is_mono
+        self._match, self._with_anchor = match, with_anchor
         self._sources = [self._from_store(source) for source in chosen]
         self._waiting = [source for source in self._sources if source.is_decoded]
         self._next()
@@ -176,7 +184,9 @@ class Preparation(QObject):
         recording = self._session.document.recording
         path: Path | None = recording.path if recording is not None else None
         self._number = self._measuring.submit(
-            PrepareStimuli(tuple(self._sources), self._span_s, self._rate, self._match, self._with_anchor, path)
+            PrepareStimuli(
+                tuple(self._sources), self._span_s, self._rate, self._match, self._with_anchor, self._is_mono, path
+            )
         )
 
     @Slot(object, object)

@@ -72,6 +72,7 @@ class ListeningWindow(QDialog):
         self.result_page: ResultPage | None = None
         self._prepared: Prepared | None = None
         self._prepared_for: Plan | None = None
+        self._prepared_mono = False
         self._preparing: Plan | None = None
         self._wanted: bool | None = None  # start once prepared: True for training
         self._saving: int | None = None
@@ -130,6 +131,11 @@ class ListeningWindow(QDialog):
             words = "Looking for the sound …" if player.is_opening else player.error or "There is no sound output."
         self.setup.show_device(words, is_there=player.is_open)
 
+    @property
+    def _is_mono(self) -> bool:
+        device = self._player.device
+        return device is not None and device.num_channels == 1
+
     def _device_name(self) -> str:
         device = self._player.device
         return device.name if device is not None else "no device"
@@ -157,16 +163,18 @@ class ListeningWindow(QDialog):
             self._prepare(plan)
 
     def _prepare(self, plan: Plan) -> None:
-        self._preparing = plan
+        self._preparing, self._prepared_mono = plan, self._is_mono
         self.preparation.start(
-            plan.sources, plan.span_s, self._player.sample_rate, match=plan.match, with_anchor=plan.kind == "mushra"
-        )
+            plan.sources, plan.span_s, self._player.sample_rate, match=plan.match, with_anchor=plan.kind == "mushra",
+            is_mono=self._is_mono,
+        )  # fmt: skip
 
     def _fits(self, plan: Plan, other: Plan | None) -> bool:
         """Whether what was prepared for ``other`` serves ``plan``."""
         if other is None or self._prepared is None:
             return False
-        if self._prepared.stimuli.sample_rate != self._player.sample_rate:
+        stimuli = self._prepared.stimuli
+        if stimuli.sample_rate != self._player.sample_rate or self._prepared_mono != self._is_mono:
             return False
         titles = [[source.title for source in one.sources] for one in (plan, other)]
         same = (plan.span_s, plan.match, plan.kind == "mushra") == (other.span_s, other.match, other.kind == "mushra")
