@@ -25,6 +25,7 @@ from mimi_gui.sound_watch import SoundDevices
 from mimi_gui.ui import live_control as live
 from mimi_gui.ui.codebooks_control import CodebooksControl
 from mimi_gui.ui.device_picker import DevicePicker
+from mimi_gui.ui.elided_label import ElidedLabel
 from mimi_gui.ui.heatmap_view import HeatmapView
 from mimi_gui.ui.icons import icon
 from mimi_gui.ui.lane import GUTTER_PX, MARGIN_PX
@@ -139,9 +140,8 @@ class LivePage(QWidget):
         self.mute.setToolTip("No sound from Mimi; everything else goes on (M)")
         self.keep = QPushButton("Keep and open")
         self.keep.setToolTip("Save the tokens and both sounds, and compare them (Return)")
-        self.words = QLabel()
+        self.words = ElidedLabel()
         self.words.setProperty("dim", True)
-        self.words.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         foot = QHBoxLayout()
         foot.setSpacing(12)
         foot.addWidget(self.codebooks)

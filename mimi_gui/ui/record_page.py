@@ -17,7 +17,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -26,6 +25,7 @@ from PySide6.QtWidgets import (
 from mimi_gui.sound_watch import SoundDevices
 from mimi_gui.ui import microphone as mic
 from mimi_gui.ui.device_picker import DevicePicker
+from mimi_gui.ui.elided_label import ElidedLabel
 from mimi_gui.ui.icons import icon
 from mimi_gui.ui.lane import GUTTER_PX, MARGIN_PX
 from mimi_gui.ui.level_meter import LevelMeter
@@ -113,9 +113,8 @@ class RecordPage(QWidget):
         self.elapsed.setFont(figures_font(_larger(self.font(), 2.6), bold=True))
         self.elapsed.setAccessibleName("Elapsed time")
         self.elapsed.setMinimumWidth(self.elapsed.fontMetrics().horizontalAdvance("0:00:00.0"))
-        self.words = QLabel()
+        self.words = ElidedLabel()
         self.words.setProperty("dim", True)
-        self.words.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.folder = QPushButton("Folder …")
         self.folder.clicked.connect(self._choose_folder)
         self.keeps = QCheckBox("Also keep what Mimi hears (24 kHz mono)")
@@ -137,9 +136,8 @@ class RecordPage(QWidget):
         foot.addWidget(self.done)
         keep = QHBoxLayout()
         keep.setSpacing(12)
-        self.place = QLabel()
+        self.place = ElidedLabel(mode=Qt.TextElideMode.ElideMiddle, has_own_tip=True)
         self.place.setProperty("faint", True)
-        self.place.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         keep.addWidget(self.keeps)
         keep.addWidget(self.place, 1)
         keep.addWidget(self.folder)

@@ -81,6 +81,7 @@ QHeaderView::section { background: @panel; color: @text_dim; border: none; borde
 QTreeView::item, QListView::item, QTableView::item { padding: 3px 6px; border: none; }
 QTreeView::item:selected, QListView::item:selected, QTableView::item:selected { background: @accent;
     color: @accent_text; }
+QListView, QTreeView, QTableView { outline: none; }
 QTableView { gridline-color: @grid; alternate-background-color: @panel; }
 
 QCheckBox, QRadioButton { spacing: 8px; padding: 2px; border: 2px solid transparent; border-radius: 4px; }

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
 from PySide6.QtGui import QFont, QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
 
 from mimi_gui.audio import AudioInfo
 from mimi_gui.codes import CodecInfo
 from mimi_gui.ui.codebooks_control import CodebooksControl
 from mimi_gui.ui.drag_chip import DragChip
+from mimi_gui.ui.elided_label import ElidedLabel
 from mimi_gui.ui.level_match import match_words
 from mimi_gui.ui.session import Session
 from mimi_gui.ui.settings import SettingsStore
@@ -63,18 +64,14 @@ class Workspace(QWidget):
         self.wall = Wall(theme)
         self.bar = TransportBar(theme)
         self.codebooks = CodebooksControl(theme, CodecInfo())
-        self._title = QLabel()
+        self._title = ElidedLabel(has_own_tip=True)
         font = QFont(self._title.font())
         font.setBold(True)
         font.setPointSizeF(font.pointSizeF() * 1.1)
         self._title.setFont(font)
         self._title.setAccessibleName("Open recording")
-        self._title.setTextFormat(Qt.TextFormat.PlainText)
-        self._title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._facts = QLabel()
+        self._facts = ElidedLabel()
         self._facts.setProperty("dim", True)
-        self._facts.setTextFormat(Qt.TextFormat.PlainText)
-        self._facts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._chips = {
             "tokens": DragChip("tokens", "Tokens", "save", theme),
             "audio": DragChip("audio", "Reconstruction", "export", theme),
