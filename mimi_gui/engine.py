@@ -21,7 +21,8 @@ from mimi_gui.kernels import LOG2_E, Convolution, ResidualBlock, TransposedConvo
 from mimi_gui.latents import ResidualQuantizer, Transformer
 
 _BLOCK_FRAMES = 25  # on the CPU, of the fast end: 2 s of 24 kHz activations are 50 MB; the speed is that of 6 s
-_SIZES = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, _BLOCK_FRAMES)  # frames; beyond, multiples of 5 and of 10
+# In frames; beyond, multiples of the block. The last is the chunk that streams have by default on the CPU.
+_SIZES = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, _BLOCK_FRAMES, 30, 35, 40, 45, 50, 60, 70, 80, 90, 100, 110, 125)
 _SMALL_WEIGHTS = 2**19  # numbers; an operator with more is run for the whole chunk, its weights come from far away
 
 
@@ -114,8 +115,7 @@ class Engine:
             return num_frames
         if num_frames <= _SIZES[-1]:
             return next(size for size in _SIZES if size >= num_frames)
-        step = 5 if num_frames <= 2 * _BLOCK_FRAMES else 10
-        return -(-num_frames // step) * step
+        return -(-num_frames // _BLOCK_FRAMES) * _BLOCK_FRAMES
 
     def work(self) -> tuple[float, float]:
         """Multiplications and additions of the products, in GFLOP per second of audio: (encoding, decoding)."""
