@@ -69,3 +69,20 @@ def test_what_was_measured_of_another_sound_is_not_applied(qtbot: QtBot, tmp_pat
     levels.measure(clip, clip, (0, 4800), is_mono=False)
     thread.finished.emit(2, found)
     assert levels.gains_db == (-6.0, 0.0)
+
+
+def test_a_listening_test_need_not_wait_for_the_measurement(qtbot: QtBot, tmp_path: Path) -> None:
+    thread = PaperThread()
+    levels = LevelMatch(thread, SettingsStore(tmp_path / "s.ini"), thread)  # pyright: ignore[reportArgumentType]
+    clip = Clip.from_samples(np.ones(4800, np.float32), 48_000, 48_000)
+    levels.put_off()  # nothing is measured
+    assert not levels.is_wanted
+    levels.measure(clip, clip, (0, 4800), is_mono=False)
+    levels.put_off()
+    assert thread.cancelled[-1] == 1
+    assert levels.is_wanted  # later
+    levels.measure(clip, clip, (0, 4800), is_mono=False)
+    thread.finished.emit(2, LoudnessMatch(-6.0, 0.0, -14.0, -20.0, -1.0, -7.0))
+    levels.put_off()  # it is measured
+    assert not levels.is_wanted
+    assert levels.result is not None

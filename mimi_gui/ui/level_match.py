@@ -83,6 +83,12 @@ class LevelMatch(QObject):
         self._job = self.result = None
         self.is_wanted = False
 
+    def put_off(self) -> None:
+        """Let others have the thread: what is being measured is measured later, from the start."""
+        if self._job is not None:
+            self._measuring.cancel(self._job)
+            self._job, self.is_wanted = None, True
+
     def wait(self) -> None:
         """Something moves that will have to be measured: it is wanted when it has stood still for a moment."""
         self._settling.start()
@@ -114,6 +120,7 @@ class LevelMatch(QObject):
     @Slot(object, object)
     def _finished(self, number: int, result: object) -> None:
         if number == self._job:
+            self._job = None
             self.result = cast("LoudnessMatch", result)
             self.changed.emit()
 

@@ -104,6 +104,7 @@ class ListeningDesk(QObject):
             words = "Open a recording and wait for its reconstruction: a listening test compares the two."
             self.noticed.emit(Notice("info", words, "A listening test cannot begin", topic=_TOPIC))
             return
+        self._transport.levels.put_off()  # of an hour it would keep the thread for a minute
         self._importing = self._measuring.submit(ImportListening(kind))
 
     @Slot(object, object)

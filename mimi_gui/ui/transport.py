@@ -88,6 +88,7 @@ class Transport(QObject):
         A listening test must have it alone: nothing in this window may move with what is heard.
         """
         self._end_row()
+        self.levels.put_off()
         lent = self.output.lend()
         self.sides.dress(self.player, lent, self.loop if self.loops else None)
         self._wake()
