@@ -99,7 +99,7 @@ def main() -> None:
     tell("read")
     until(lambda: session.document.is_complete)
     tell("decoded")
-    until(lambda: all(feed is None or feed.is_finished for feed in (moves._a, moves._b)))
+    until(lambda: all(feed is None or feed.is_finished for feed in (moves.sides.a, moves.sides.b)))
     until(lambda: not window.measure_thread.is_busy)
     tell("ready to play, levels known")
     for key in ("difference", "error", "spectrogram_a"):
@@ -114,7 +114,7 @@ def main() -> None:
     tell("scrolled")
     session.set_num_codebooks(8)
     until(lambda: session.document.sounding == 8 and session.document.is_complete)
-    until(lambda: moves._b is not None and moves._b.is_finished)
+    until(lambda: moves.sides.b is not None and moves.sides.b.is_finished)
     tell("decoded with 8 codebooks")
     for _ in range(3):
         session.make_again()

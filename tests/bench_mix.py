@@ -71,13 +71,13 @@ def measure(checkpoint: str, seconds: float, toggles: int, latency_s: float) -> 
 
     session, moves = window.session, window.transport
     until(lambda: session.document.is_complete)
-    until(lambda: moves._b is not None and moves._b.is_finished)
+    until(lambda: moves.sides.b is not None and moves.sides.b.is_finished)
     window.panels.show("mixer")  # where one mutes; it warms the codec up
     until(lambda: "mixer" in window.panels.widgets and not window.codec_thread.is_busy)
     moves.set_side("B")
     moves.play_loop((0.0, seconds))
     until(lambda: session.ear.is_playing)
-    feed = moves._b
+    feed = moves.sides.b
     assert feed is not None
     clip_rate = moves.player.sample_rate
     everything = tuple(range(session.max_codebooks))

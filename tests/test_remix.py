@@ -160,7 +160,7 @@ def test_a_mute_is_heard_while_it_plays(house: House, tmp_path: Path, tiny_codec
     soundfile.write(path, (0.2 * rng.standard_normal(RATE * 6)).clip(-1, 1), RATE)
     house.open(path)
     session, moves = house.window.session, house.window.transport
-    feed = moves._b
+    feed = moves.sides.b
     assert feed is not None
     house.until(lambda: feed.is_finished)
     moves.set_side("B")
@@ -171,7 +171,7 @@ def test_a_mute_is_heard_while_it_plays(house: House, tmp_path: Path, tiny_codec
     house.until(lambda: session.ear.is_playing)
     session.set_mix((0, 1, 2))
     house.until(lambda: session.document.codebooks == (0, 1, 2))
-    assert moves._b is feed  # the same clip goes on
+    assert moves.sides.b is feed  # the same clip goes on
     assert not moves.player.is_waiting
     house.until(lambda: session.document.is_complete)
     assert previews

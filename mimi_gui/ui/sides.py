@@ -1,10 +1,12 @@
 """The two sides as they are played: a clip for each, filled from the document while that grows, or a row of spans.
 
-A plain class of the GUI thread. Clips are filled a bounded piece per call of :meth:`Sides.advance`, so that a long
+Lives in the GUI thread. Clips are filled a bounded piece per call of :meth:`Sides.advance`, so that a long
 recording never holds the window up.
 """
 
 from __future__ import annotations
+
+from PySide6.QtCore import QObject, Slot
 
 from mimi_gui.analysis.excerpts import Excerpts
 from mimi_gui.clip import Clip
@@ -20,7 +22,7 @@ from mimi_gui.ui.stand_in import take_over
 _READ_AHEAD_S = 0.02  # what the sound card's block and a late callback may read beyond the latency
 
 
-class Sides:
+class Sides(QObject):
     """See the module's docstring.
 
     Attributes:
@@ -30,7 +32,8 @@ class Sides:
         rate: of the clips, in Hz; the player's may be another one after its device has changed.
     """
 
-    def __init__(self, session: Session, output: SoundOutput) -> None:
+    def __init__(self, session: Session, output: SoundOutput, parent: QObject | None = None) -> None:
+        super().__init__(parent)
         self._session, self._output = session, output
         self.a: Feed | None = None
         self.b: Feed | None = None
@@ -93,6 +96,7 @@ class Sides:
         sound = self._session.document.sound
         return self.fits and self.b is not None and sound is not None and self.b.replace(sound)
 
+    @Slot(object)
     def preview(self, preview: Preview) -> None:
         """Hear a stretch of the next mix before its turn comes."""
         if self.b is not None:

@@ -10,7 +10,6 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 
 from mimi_gui.analysis.excerpts import Excerpts
 from mimi_gui.playback import ABPlayer
-from mimi_gui.ui.codec_jobs import Preview
 from mimi_gui.ui.document import Take
 from mimi_gui.ui.level_match import LevelMatch
 from mimi_gui.ui.original_file import OriginalFile
@@ -52,7 +51,7 @@ class Transport(QObject):
         super().__init__(parent)
         self._session, self._settings = session, settings
         self.output = SoundOutput(measuring, settings, player if player is not None else ABPlayer(), self)
-        self.sides = Sides(session, self.output)
+        self.sides = Sides(session, self.output, self)
         self.loop: tuple[float, float] | None = None
         self.loops = False
         self.levels = LevelMatch(measuring, settings, self)
@@ -72,7 +71,7 @@ class Transport(QObject):
         session.source_changed.connect(self._new_document)
         session.sound_changed.connect(self._new_sound)
         session.sound_grew.connect(self._wake)
-        session.sound_previewed.connect(self._preview)
+        session.sound_previewed.connect(self.sides.preview)
         session.finished.connect(self.levels.ask)
 
     # The device
@@ -197,8 +196,7 @@ class Transport(QObject):
         """Put the loop's start (0) or end (1) where the playhead is."""
         duration_s = self._session.document.duration_s
         start, end = self.loop or (0.0, duration_s)
-        here = self.position_s
-        start, end = (here, end) if edge == 0 else (start, here)
+        start, end = (self.position_s, end) if edge == 0 else (start, self.position_s)
         if end > start:
             self.set_loop((start, end))
 
@@ -297,10 +295,6 @@ class Transport(QObject):
         if not self.sides.replace_b():
             self.sides.fill(b=True)
         self._wake()
-
-    @Slot(object)
-    def _preview(self, preview: Preview) -> None:
-        self.sides.preview(preview)
 
     # Loudness
 
