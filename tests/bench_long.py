@@ -100,7 +100,7 @@ def main() -> None:
     until(lambda: session.document.is_complete)
     tell("decoded")
     until(lambda: all(feed is None or feed.is_finished for feed in (moves.sides.a, moves.sides.b)))
-    until(lambda: not window.measure_thread.is_busy)
+    until(lambda: moves.levels.result is not None and not window.measure_thread.is_busy)
     tell("ready to play, levels known")
     for key in ("difference", "error", "spectrogram_a"):
         window.panels.lanes.show(key)
