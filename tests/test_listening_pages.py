@@ -447,6 +447,39 @@ def test_mushra_by_mouse_and_a_gap(qtbot: QtBot) -> None:
     assert {entry["underruns"] for entry in verified(session)["trials"]} == {1}
 
 
+def test_a_key_that_comes_too_early_says_what_is_missing(qtbot: QtBot) -> None:
+    ear = Ear()
+    page, session = abx_page(qtbot, ear)
+    hint = page.message.text()
+    key(qtbot, page, Qt.Key.Key_Return)
+    assert page.message.text() == "Listen to A, B and X first."
+    key(qtbot, page, Qt.Key.Key_X)
+    assert page.message.text() == hint
+    key(qtbot, page, Qt.Key.Key_1)
+    assert page.message.text() == "Listen to A and B first."
+    assert not page.choices["A"].isChecked()
+    key(qtbot, page, Qt.Key.Key_A, Qt.Key.Key_B, Qt.Key.Key_Return)
+    assert page.message.text() == "Say which one X is first, then confirm."
+    key(qtbot, page, Qt.Key.Key_2)
+    assert page.message.text() == hint
+    assert session.num_answered == 0
+    key(qtbot, page, Qt.Key.Key_Return)
+    assert session.num_answered == 1
+
+
+def test_a_round_that_is_not_rated_says_what_is_missing(qtbot: QtBot) -> None:
+    page, session, _, _ = mushra(qtbot, 1)
+    assert "play it first" in page.sliders[1].toolTip()
+    page.play(1)
+    assert "play it first" not in page.sliders[1].toolTip()
+    page.rate(1, 70)
+    key(qtbot, page, Qt.Key.Key_Return)
+    assert page.message.text() == "Play and rate 1, 3 and 4 first."
+    page.play(0)
+    assert page.message.text() == page.hint
+    assert session.num_answered == 0
+
+
 def test_mushra_shows_the_same_whatever_the_order(qtbot: QtBot) -> None:
     def pictures(draw: Callable[[int], int]) -> list[QImage]:
         ear = Ear(4)

@@ -12,7 +12,7 @@ from mimi_gui.analysis.blind import Button
 from mimi_gui.ui.listening_widgets import StimulusButton
 from mimi_gui.ui.stimulus_player import StimulusPlayer
 from mimi_gui.ui.theme import Theme
-from mimi_gui.ui.trial_page import RunningSession, TrialPage
+from mimi_gui.ui.trial_page import RunningSession, TrialPage, joined
 
 _BUTTONS: tuple[Button, ...] = ("A", "X", "B")
 _HINT = "Listen to A, B and X. X is one of the two: which one?"
@@ -37,6 +37,7 @@ class ABXPage(TrialPage):
     """
 
     session: XSessionLike
+    hint = _HINT
 
     def __init__(
         self,
@@ -98,7 +99,7 @@ class ABXPage(TrialPage):
         button.setProperty("choice", True)
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         button.setToolTip(f"{words} (keys: {key}, {arrow}); then confirm")
-        button.clicked.connect(self.show_state)
+        button.clicked.connect(self.mark)
         return button
 
     def begin_trial(self) -> None:
@@ -141,13 +142,31 @@ class ABXPage(TrialPage):
 
     def choose(self, choice: str) -> None:
         """Put the mark at "X is A" or "X is B"; nothing is given away before it is confirmed."""
-        if self.choices[choice].isEnabled():
+        if not self.asks and not self._lacks_sounds():
             self.choices[choice].setChecked(True)
-            self.show_state()
+            self.mark()
+
+    def _lacks_sounds(self) -> bool:
+        """Say what has to be heard before an answer; whether there is something."""
+        plays = self.session.plays
+        assert isinstance(plays, dict)
+        unheard = [button for button in _BUTTONS if not plays[button]]
+        if unheard:
+            self.urge(f"Listen to {joined(sorted(unheard))} first.")
+        return bool(unheard)
+
+    def _lacks(self) -> bool:
+        """Say what is missing for an answer to be given; whether there is something."""
+        if self._lacks_sounds():
+            return True
+        if not any(choice.isChecked() for choice in self.choices.values()):
+            self.urge("Say which one X is first, then confirm.")
+            return True
+        return False
 
     def give_answer(self) -> None:
         """Answer as marked."""
-        if not self.confirm.isEnabled() or self.asks:
+        if self.asks or self._lacks():
             return
         choice: Literal["A", "B"] = "A" if self.choices["A"].isChecked() else "B"
         gaps = self.sound.take_gaps()

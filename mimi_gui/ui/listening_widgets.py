@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QFont, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QSlider, QWidget
 
@@ -118,10 +118,20 @@ class RatingSlider(QSlider):
         self.setRange(0, 100)
         self.setPageStep(10)
         self.setAccessibleName(f"Rating of {name}")
-        self.setToolTip(f"Rating of {name}: 0 bad, 100 excellent (keys: Up, Down, Page Up, Page Down)")
+        self._name = name
+        self._explain()
         self.setMinimumSize(44, 140)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+
+    def _explain(self) -> None:
+        how = "0 bad, 100 excellent (keys: Up, Down, Page Up, Page Down)"
+        self.setToolTip(f"Rating of {self._name}: {how if self.isEnabled() else 'play it first'}")
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.EnabledChange:
+            self._explain()
 
     def set_rated(self, rated: bool) -> None:
         """Show the handle filled once the listener has placed it."""

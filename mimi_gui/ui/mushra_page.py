@@ -16,7 +16,7 @@ from mimi_gui.analysis.rating_session import RatingSession
 from mimi_gui.ui.listening_widgets import RatingSlider, ScaleWords, StimulusButton
 from mimi_gui.ui.stimulus_player import StimulusPlayer
 from mimi_gui.ui.theme import Theme, figures_font
-from mimi_gui.ui.trial_page import TrialPage
+from mimi_gui.ui.trial_page import TrialPage, joined
 
 _HINT = ("Play the reference, then rate each sound by how close it comes. One of them is the reference itself: it"
          " deserves 100.")
@@ -31,6 +31,7 @@ class MushraPage(TrialPage):
     """
 
     unit = "Round"
+    hint = _HINT
     session: RatingSession
 
     def __init__(self, session: RatingSession, sound: StimulusPlayer, theme: Theme, stimuli: dict[str, int]) -> None:
@@ -145,6 +146,7 @@ class MushraPage(TrialPage):
     def rate(self, number: int, score: int) -> None:
         """Give a score to a sound that was heard."""
         if self.session.page.plays[number]:
+            self.end_urging()
             self.session.page.rate(number, score)
             self.sliders[number].blockSignals(True)
             self.sliders[number].setValue(score)
@@ -153,7 +155,11 @@ class MushraPage(TrialPage):
 
     def take_ratings(self) -> None:
         """This round is done."""
-        if not self.session.may_answer or self.asks:
+        if self.asks or self.session.is_finished:
+            return
+        unrated = [str(i + 1) for i, score in enumerate(self.session.page.given) if score is None]
+        if unrated:
+            self.urge(f"Play and rate {joined(unrated)} first.")
             return
         self.session.next_round()
         self.tell("")

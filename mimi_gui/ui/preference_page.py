@@ -12,7 +12,7 @@ from mimi_gui.analysis.ratings import PreferenceSession, Vote
 from mimi_gui.ui.listening_widgets import StimulusButton
 from mimi_gui.ui.stimulus_player import StimulusPlayer
 from mimi_gui.ui.theme import Theme
-from mimi_gui.ui.trial_page import TrialPage
+from mimi_gui.ui.trial_page import TrialPage, joined
 
 _HINT = "Listen to A and B. Which one sounds better to you?"
 _VOTES: tuple[tuple[Vote, str, str], ...] = (
@@ -24,6 +24,7 @@ class PreferencePage(TrialPage):
     """See the module's docstring."""
 
     session: PreferenceSession
+    hint = _HINT
 
     def __init__(self, session: PreferenceSession, sound: StimulusPlayer, theme: Theme) -> None:
         super().__init__(session, sound, theme)
@@ -42,7 +43,7 @@ class PreferencePage(TrialPage):
         votes.setSpacing(12)
         votes.addStretch(1)
         for vote, words, key in _VOTES:
-            button = self.votes[vote] = self._button(words, f"{words} (key: {key}); then confirm", self.show_state)
+            button = self.votes[vote] = self._button(words, f"{words} (key: {key}); then confirm", self.mark)
             button.setCheckable(True)
             button.setProperty("choice", True)
             self._group.addButton(button)
@@ -106,13 +107,29 @@ class PreferencePage(TrialPage):
 
     def choose(self, vote: Vote) -> None:
         """Put the mark at one of the three answers."""
-        if self.votes[vote].isEnabled():
+        if not self.asks and not self._lacks_sounds():
             self.votes[vote].setChecked(True)
-            self.show_state()
+            self.mark()
+
+    def _lacks_sounds(self) -> bool:
+        """Say what has to be heard before an answer; whether there is something."""
+        unheard = [button for button, count in self.session.plays.items() if not count]
+        if unheard:
+            self.urge(f"Listen to {joined(sorted(unheard))} first.")
+        return bool(unheard)
+
+    def _lacks(self) -> bool:
+        """Say what is missing for an answer to be given; whether there is something."""
+        if self._lacks_sounds():
+            return True
+        if not any(vote.isChecked() for vote in self.votes.values()):
+            self.urge("Choose an answer first, then confirm.")
+            return True
+        return False
 
     def give_answer(self) -> None:
         """Answer as marked."""
-        if not self.confirm.isEnabled() or self.asks:
+        if self.asks or self._lacks():
             return
         vote: Vote = "A" if self.votes["A"].isChecked() else "B" if self.votes["B"].isChecked() else "tie"
         gaps = self.sound.take_gaps()

@@ -8,7 +8,7 @@ GUI thread only.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from PySide6.QtCore import Qt, QTimer, Signal, Slot
@@ -67,6 +67,7 @@ class TrialPage(QWidget):
     volume_changed = Signal(float)
 
     unit = "Trial"
+    hint = ""  # what is asked of the listener
 
     def __init__(self, session: RunningSession, sound: StimulusPlayer, theme: Theme, *, clock: Callable[[], float]
                  = time.monotonic) -> None:
@@ -75,6 +76,7 @@ class TrialPage(QWidget):
         self._clock = clock
         self._heard = ""  # the button pressed last
         self._paused_at: float | None = None
+        self._is_urging = False
         self._is_lost = self._told_elsewhere = self._goes_on_after = False
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.count = QLabel()
@@ -211,14 +213,31 @@ class TrialPage(QWidget):
 
     def tell(self, words: str, tone: str = "text") -> None:
         """Say something in the line under the buttons; ``tone`` is a colour of the theme."""
+        self._is_urging = False
         self.message.setText(words)
         self.message.setStyleSheet(f"color: {getattr(self.theme, tone)};")
+
+    def urge(self, words: str) -> None:
+        """Say what is still missing; the hint is back as soon as something is done."""
+        self.tell(words)
+        self._is_urging = True
+
+    def end_urging(self) -> None:
+        """Something was done."""
+        if self._is_urging:
+            self.tell(self.hint)
+
+    def mark(self) -> None:
+        """An answer was marked, not given yet."""
+        self.end_urging()
+        self.show_state()
 
     # The sound
 
     def hear(self, button: str, index: int) -> None:
         """A button was pressed and brings stimulus ``index``."""
         self._end_pause()
+        self.end_urging()
         self._heard = button
         self.sound.hear(index)
         self.show_state()
@@ -364,6 +383,11 @@ class TrialPage(QWidget):
             button.theme = theme
             button.update()
         self.setStyleSheet(page_style(theme))
+
+
+def joined(names: Sequence[str]) -> str:
+    """Names as words: "A", "A and B", "A, B and X"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def page_style(theme: Theme) -> str:
