@@ -33,9 +33,9 @@ from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.ui.listening_choice import TakesChoice
 from mimi_gui.ui.listening_jobs import Source
 from mimi_gui.ui.listening_sources import MAX_SPAN_S, MIN_SPAN_S
+from mimi_gui.ui.listening_style import page_style
 from mimi_gui.ui.loop_strip import LoopStrip, clamped
 from mimi_gui.ui.theme import Theme
-from mimi_gui.ui.trial_page import page_style
 
 _SETTLE_MS = 350
 _LONG_SPAN_S = 15.0

@@ -26,9 +26,9 @@ from mimi_gui.analysis.ratings import PreferenceResult
 from mimi_gui.analysis.staircase import StaircaseResult
 from mimi_gui.ui.listening_jobs import LogRead
 from mimi_gui.ui.listening_sources import codebook_words
+from mimi_gui.ui.listening_style import page_style
 from mimi_gui.ui.listening_widgets import Interval, IntervalPlot
 from mimi_gui.ui.theme import Theme
-from mimi_gui.ui.trial_page import page_style
 
 _PERCENT = tuple((float(value), f"{value} %") for value in range(0, 101, 25))
 

@@ -26,7 +26,7 @@ from PySide6.QtWidgets import (
 )
 
 from mimi_gui.analysis.envelope import Envelope
-from mimi_gui.resources import resource_path
+from mimi_gui.ui.listening_style import page_style
 from mimi_gui.ui.listening_widgets import StimulusButton, TrialDots
 from mimi_gui.ui.loop_strip import LoopStrip
 from mimi_gui.ui.stimulus_player import StimulusPlayer
@@ -388,26 +388,3 @@ class TrialPage(QWidget):
 def joined(names: Sequence[str]) -> str:
     """Names as words: "A", "A and B", "A, B and X"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def page_style(theme: Theme) -> str:
-    """The rules that only the listening pages need."""
-    check = resource_path("icons", f"check-{theme.name}.svg").as_posix()
-    return (
-        f"QFrame#question, QFrame#card {{ background: {theme.panel}; border: 1px solid {theme.border};"
-        " border-radius: 10px; }"
-        f"QPushButton[choice=\"true\"] {{ padding: 9px 22px; font-weight: 600; }}"
-        f"QPushButton[choice=\"true\"]:checked {{ background: {theme.hover}; border: 2px solid {theme.accent};"
-        " padding: 8px 21px; }"
-        f"QPushButton[segment=\"true\"] {{ padding: 8px 20px; font-weight: 600; }}"
-        f"QPushButton[segment=\"true\"]:checked {{ background: {theme.accent}; color: {theme.accent_text};"
-        f" border-color: {theme.accent}; }}"
-        f"QPushButton[segment=\"true\"]:focus {{ border: 2px solid {theme.text}; padding: 7px 19px; }}"
-        f"QListView::indicator {{ width: 16px; height: 16px; border: 1px solid {theme.text_faint};"
-        f" border-radius: 4px; background: {theme.plot}; }}"
-        f"QListView::indicator:checked {{ background: {theme.accent}; border-color: {theme.accent};"
-        f" image: url(\"{check}\"); }}"
-        f"QListView::item:disabled {{ color: {theme.text_faint}; }}"
-        f"QListView::indicator:disabled {{ border-color: {theme.border}; background: {theme.panel}; }}"
-        f"QPushButton[confirm=\"true\"] {{ padding: 9px 22px; }}"
-    )
