@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 _BF16_ERROR = 0.02  # relative; rounding gives 0.003 to 0.006, a wrong kernel 1
 _FEW_ROWS = 4  # a call more costs as much as the slower gelu of so many
+_INNER_PRODUCT_ROWS = 2
 _MOST_LAYOUTS = 4  # of one layer's weights in memory; a processor was seen to want 3
 _MD_PADDING = 27  # the word between data type and padded dimensions in oneDNN's dnnl_memory_desc, never written to
 
@@ -40,6 +41,7 @@ class Packed:
         self.dtype = dtype
         self.bias = None if bias is None else bias.to(dtype)
         self.geometry = ([0, 0], [1, stride], [1, dilation], 1)
+        self.num_weights = weight.numel()
         self._kind = (*weight.shape, stride, dilation, dtype)  # layers of one kind have the same orders
         # [C_out, C_in, 1, K]; until the first input comes
         self._plain: Tensor | None = weight.to(dtype)[:, :, None].contiguous(memory_format=torch.channels_last)
@@ -184,12 +186,12 @@ class PairedTaps:
     1980). The error is up to twice that of the plain sum. Three halves of the weights are kept besides the plain ones,
     once they are used.
 
-    Takes 8 to 20 % less time than the plain one, but for few weights, where the sums cost what the product saves, and
-    for few rows, where the weights' way from memory counts and not the arithmetic (one core of a Zen 3).
+    Takes 8 to 20 % less time than the plain one (one core of a Zen 3), but for few weights, where the sums cost what
+    the product saves, and for few rows, where the weights' way from memory counts and not the arithmetic.
     """
 
     MIN_WEIGHTS = 2**18
-    MIN_ROWS = 48  # of the output
+    MIN_PRODUCTS = 250_000_000  # weights times rows of the output
 
     def __init__(self, plain: Packed, stride: int) -> None:
         self._plain, self._stride = plain, stride
@@ -199,7 +201,7 @@ class PairedTaps:
     def serves(self, padded: Tensor) -> bool:
         """Whether this is the quicker way for an input of this size."""
         num_rows = padded.shape[1] // self._stride - 1
-        return num_rows >= self.MIN_ROWS and num_rows % 2 == 0
+        return num_rows % 2 == 0 and num_rows * self._plain.num_weights >= self.MIN_PRODUCTS
 
     def run(self, padded: Tensor) -> Tensor:
         """``[B, (n + 1) * stride, C_in]`` -> ``[B, n, C_out]``, n even."""
@@ -226,8 +228,9 @@ class PairedTaps:
 class Linear:
     """``x @ weight.T + bias``, with what follows it (gelu, adding to a residual) in the same pass where oneDNN can.
 
-    On the CPU as a convolution with one tap: with the rows of a few seconds that takes 5 to 20 % less time than
-    oneDNN's own inner product, with those of a frame the same (one core of a Zen 3).
+    On the CPU oneDNN's inner product has the one or two rows of a frame, where all depends on how the weights come from
+    memory; more rows go as a convolution with one tap. The other way round a frame takes 9 % and a few seconds 5 to
+    20 % more (one core of a Zen 3). The weights are kept in the order of either once it is used.
 
     In bfloat16 (``dtype``) only the product is: what comes in is rounded to it, what goes out is float32 again, save
     from ``run_gelu``, whose result another product takes.
@@ -236,11 +239,16 @@ class Linear:
     def __init__(self, weight: Tensor, bias: Tensor | None = None, dtype: torch.dtype = torch.float32) -> None:
         weight, bias = weight.detach(), None if bias is None else bias.detach()
         self.num_weights, self.num_outputs = weight.numel(), len(weight)
-        suits = Packed.suits(weight[:, :, None], 1)
-        self.packed = Packed.checked(weight[:, :, None], bias, 1, 1, dtype) if suits else None
-        self.dtype = dtype if self.packed is None else self.packed.dtype
-        self.weight = None if suits else weight.to(dtype).contiguous()
-        self.bias = None if suits or bias is None else bias.to(dtype)
+        self.packed = Packed.suits(weight[:, :, None], 1) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        if self.packed and dtype != torch.float32:
+            dtype = Packed.checked(weight[:, :, None], bias, 1, 1, dtype).dtype
+        self.dtype = dtype
+        self.bias = None if bias is None else bias.to(dtype)
+        # On the CPU until the first input comes, then in the order of one of these:
+        self._weight: Tensor | None = weight.to(dtype).contiguous()
+        self._many_rows: Packed | None = None
+        self._few_rows: Tensor | None = None  # of the inner product
+        self._lock = threading.Lock()
 
     def run(self, x: Tensor) -> Tensor:
         """``[..., C_in]`` -> float32 ``[..., C_out]``."""
@@ -248,25 +256,55 @@ class Linear:
 
     def run_gelu(self, x: Tensor) -> Tensor:
         """``gelu(run(x))``, the exact gelu; of the weights' own type."""
-        if self.packed is not None and (self.dtype != torch.float32 or x.shape[-2] <= _FEW_ROWS):
-            return self._unfolded(self.packed.run_gelu(self._folded(x.to(self.dtype))), x)
-        return F.gelu(self._product(x))  # oneDNN's own takes seven times as long where there is no AVX-512
+        x = x.to(self.dtype)
+        num_rows = x.shape[:-1].numel()
+        if not self.packed or (self.dtype == torch.float32 and num_rows > _FEW_ROWS):
+            return F.gelu(self._product(x))  # oneDNN's own takes seven times as long where there is no AVX-512
+        if num_rows <= _INNER_PRODUCT_ROWS:
+            return torch.ops.mkldnn._linear_pointwise(x, self._for_few(), self.bias, "gelu", [], "none")
+        return self._unfolded(self._for_many().run_gelu(self._folded(x)), x)
 
     def add_to(self, total: Tensor, x: Tensor) -> Tensor:
         """``total + run(x)``; ``total`` is left as it is."""
-        if self.packed is not None and self.dtype == total.dtype == x.dtype:
-            return self._unfolded(self.packed.added(self._folded(total), self._folded(x)), x)
-        return total + self._product(x)
+        if not self.packed or not self.dtype == total.dtype == x.dtype:
+            return total + self._product(x)
+        if x.shape[:-1].numel() <= _INNER_PRODUCT_ROWS:
+            return torch.ops.mkldnn._linear_pointwise.binary(x, total, self._for_few(), self.bias, "add")
+        return self._unfolded(self._for_many().added(self._folded(total), self._folded(x)), x)
 
     def _product(self, x: Tensor) -> Tensor:
         x = x.to(self.dtype)
-        if self.packed is None:
-            assert self.weight is not None
-            return F.linear(x, self.weight, self.bias)
-        return self._unfolded(self.packed.run(self._folded(x)), x)
+        if not self.packed:
+            assert self._weight is not None
+            return F.linear(x, self._weight, self.bias)
+        if x.shape[:-1].numel() <= _INNER_PRODUCT_ROWS:
+            return torch.ops.mkldnn._linear_pointwise(x, self._for_few(), self.bias, "none", [], "none")
+        return self._unfolded(self._for_many().run(self._folded(x)), x)
+
+    def _for_few(self) -> Tensor:
+        if self._few_rows is None:
+            with self._lock:
+                if self._few_rows is None:
+                    weight = self._dense().contiguous()
+                    self._few_rows = torch.ops.mkldnn._reorder_linear_weight(weight, _INNER_PRODUCT_ROWS)
+                    self._weight = None
+        return self._few_rows
+
+    def _for_many(self) -> Packed:
+        if self._many_rows is None:
+            with self._lock:
+                if self._many_rows is None:
+                    self._many_rows = Packed(self._dense()[:, :, None], self.bias, 1, 1, self.dtype)
+                    self._weight = None
+        return self._many_rows
+
+    def _dense(self) -> Tensor:
+        if self._weight is not None:
+            return self._weight
+        return self._few_rows.to_dense() if self._few_rows is not None else self._for_many().weight[:, :, 0]
 
     def _folded(self, x: Tensor) -> Tensor:
-        """All rows as those of one signal: few sizes, and the same result for a row wherever it stands."""
+        """All rows as those of one signal: few sizes."""
         return x.reshape(1, -1, x.shape[-1])
 
     def _unfolded(self, y: Tensor, x: Tensor) -> Tensor:

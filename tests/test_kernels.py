@@ -68,13 +68,15 @@ def largest_error(got: torch.Tensor, wanted: torch.Tensor) -> float:
 def test_two_outputs_by_three_products(
     c_in: int, c_out: int, kernel: int, stride: int, rows: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As close to the sum in float64 as twice what the plain product is; odd numbers of rows go the plain way."""
+    """As close to the sum in float64 as twice what the plain product is; few rows and odd numbers go the plain way."""
     convolution, weight, bias = layer(c_in, c_out, kernel, stride)
     assert convolution.pairs is not None
     served = []
     run = PairedTaps.run
     monkeypatch.setattr(PairedTaps, "run", lambda self, x: served.append(x.shape) or run(self, x))
-    for num_rows in (PairedTaps.MIN_ROWS, PairedTaps.MIN_ROWS + 14, PairedTaps.MIN_ROWS + 1):
+    enough = -(-PairedTaps.MIN_PRODUCTS // weight.numel())
+    enough += enough % 2
+    for num_rows in (enough, enough + 14, enough + 1, enough - 2):
         x = torch.randn((batch, num_rows * stride, c_in), generator=torch.Generator().manual_seed(num_rows))
         y, state = convolution.run(x, None)
         padded = F.pad(x.transpose(1, 2), (kernel - stride, 0))
@@ -92,20 +94,24 @@ def test_a_transposed_convolution_goes_in_pairs_too() -> None:
     weight, bias = torch.randn((256, 128, 10), generator=generator) / 50, torch.randn(128, generator=generator)
     operator = TransposedConvolution(weight, bias, stride=5)
     assert operator.convolution.pairs is not None
-    x = torch.randn((1, 200, 256), generator=generator)
-    whole = F.conv_transpose1d(x.transpose(1, 2).double(), weight.double(), bias.double(), 5).transpose(1, 2)[:, :1000]
+    x = torch.randn((1, 900, 256), generator=generator)
+    whole = F.conv_transpose1d(x.transpose(1, 2).double(), weight.double(), bias.double(), 5).transpose(1, 2)[:, :4500]
     first, state = operator.run(x[:, :120], None)
     second, _ = operator.run(x[:, 120:], state)
     assert operator.convolution.pairs._parts is not None
     assert largest_error(torch.cat((first, second), 1), whole) < 5e-6
 
 
+@pytest.mark.parametrize(
+    "shapes", [((1, 1, 64), (1, 2, 64), (1, 5, 64), (260, 64)), ((1, 500, 64), (3, 7, 64), (1, 64))]
+)
 @torch.inference_mode()
-def test_a_linear_layer_at_every_number_of_rows() -> None:
+def test_a_linear_layer_at_every_number_of_rows(shapes: tuple[tuple[int, ...], ...]) -> None:
+    """Beginning with few rows and with many: the weights come from the order that they are in by then."""
     generator = torch.Generator().manual_seed(6)
     weight, bias = torch.randn((96, 64), generator=generator) / 8, torch.randn(96, generator=generator)
     linear = Linear(weight, bias)
-    for shape in ((1, 1, 64), (1, 2, 64), (1, 5, 64), (3, 7, 64), (260, 64), (1, 500, 64)):
+    for shape in shapes:
         x = torch.randn(shape, generator=generator)
         total = torch.randn((*shape[:-1], 96), generator=generator)
         before = total.clone()
@@ -124,12 +130,10 @@ def test_a_linear_layer_at_every_number_of_rows() -> None:
 @torch.inference_mode()
 def test_layers_of_one_kind_ask_for_the_order_of_their_weights_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (Linear(torch.full((72, 40), value), torch.zeros(72)) for value in (1.0, 2.0))
-    assert first.packed is not None
-    assert second.packed is not None
     orders: dict[int, int] = {}  # of the weights, for ten numbers of rows
     for num_rows in range(100, 200, 10):
         first.run(torch.ones(1, num_rows, 40))
-        orders[num_rows] = id(first.packed._by_size[(1, num_rows, torch.get_num_threads())])
+        orders[num_rows] = id(first._for_many()._by_size[(1, num_rows, torch.get_num_threads())])
     a, b = next((a, b) for a in orders for b in orders if a < b and orders[a] == orders[b])  # at most four are kept
     second.run(torch.ones(1, a, 40))
     monkeypatch.setattr(Packed, "_dense", lambda self: pytest.fail("ordered again"))
