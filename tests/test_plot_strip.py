@@ -286,10 +286,11 @@ def test_a_fine_screen_is_sharp_once_it_rests_and_never_mixes_codes(scale: str) 
     assert done.stdout.strip() == "done", done.stderr
 
 
-@pytest.mark.parametrize("per_bin", [2, 16, 128, 2 * BLOCK_FRAMES])
-def test_usage_is_the_number_of_different_tokens_however_it_is_asked_for(per_bin: int) -> None:
+@pytest.mark.parametrize("cardinality", [40, 2048])
+@pytest.mark.parametrize("per_bin", [2, 16, 128, 256, 1024, BLOCK_FRAMES, 2 * BLOCK_FRAMES])
+def test_usage_is_the_number_of_different_tokens_however_it_is_asked_for(per_bin: int, cardinality: int) -> None:
     rng = np.random.default_rng(per_bin)
-    codes = rng.integers(0, 40, (3, 2 * BLOCK_FRAMES + 777), dtype=np.int16)
+    codes = rng.integers(0, cardinality, (3, 2 * BLOCK_FRAMES + 777), dtype=np.int16)
     usage = TokenUsage(codes)
 
     def wanted(first: int, past: int, ready: int) -> np.ndarray:
