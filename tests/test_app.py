@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, QSize, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -16,6 +16,7 @@ from mimi_gui.logs import log_path, wanted_level
 from mimi_gui.ui import drag_chip
 from mimi_gui.ui.drag_chip import DragChip
 from mimi_gui.ui.instances import first_window
+from mimi_gui.ui.screen_room import fitting
 from mimi_gui.ui.theme import DARK
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +46,14 @@ def test_levels_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     for word, level in (("debug", 10), (" Warning ", 30), ("", 20), ("loud", 20), ("NOTSET", 20)):
         monkeypatch.setenv("MIMI_GUI_LOG", word)
         assert wanted_level() == level
+
+
+def test_the_first_window_fits_the_screen() -> None:
+    wish = QSize(1280, 820)
+    assert fitting(wish, QSize(1920, 1050)) == wish
+    small = fitting(wish, QSize(1280, 720))
+    assert small.height() <= 690  # below a title bar
+    assert 1260 <= small.width() <= 1280
 
 
 def test_a_second_window_is_noticed(qtbot: QtBot, tmp_path: Path) -> None:

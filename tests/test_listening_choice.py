@@ -48,9 +48,9 @@ def test_the_reference_is_no_take_beside_itself(qtbot: QtBot) -> None:
         return [item.text() for item in items if not item.flags() & enabled]
 
     assert barred() == ["0"]
-    assert choice.count.text() == "2 of 4 marked, 8 at most"
+    assert choice.count.text() == "2 of 3 marked, 8 at most"
     choice.first.setCurrentIndex(2)
     choice.first.activated.emit(2)
     assert barred() == ["2"]
-    assert choice.count.text() == "1 of 4 marked, 8 at most"
+    assert choice.count.text() == "1 of 3 marked, 8 at most"
     assert [source.title for source in choice.sources()] == ["2", "1"]

@@ -129,6 +129,7 @@ def booth(qtbot: QtBot, tmp_path: Path) -> Booth:
 
 def test_nothing_sounds_before_the_warning_is_answered(booth: Booth) -> None:
     assert booth.page.card.isVisible()
+    assert booth.page.card.focusProxy() is booth.page.card.quiet  # and it alone is what Space may press unseen
     booth.key(Qt.Key.Key_Space)
     assert booth.codec.jobs == []
     booth.run(muted=True)

@@ -37,6 +37,7 @@ from mimi_gui.ui.help_dialog import DetailsDialog
 from mimi_gui.ui.icons import app_icon
 from mimi_gui.ui.instances import TWO, first_window
 from mimi_gui.ui.main_window import MainWindow
+from mimi_gui.ui.screen_room import fitting
 from mimi_gui.ui.settings import SettingsStore
 from mimi_gui.ui.theme import ThemeKeeper
 
@@ -184,6 +185,8 @@ def main(argv: list[str] | None = None) -> int:
     if lock is None:
         window.banners.show_notice(TWO)
     _Starter(window, files)
+    if not settings.value.geometry:
+        window.resize(fitting(window.size(), QGuiApplication.primaryScreen().availableSize()))
     window.show()
     status = app.exec()
     for thread in window.threads:

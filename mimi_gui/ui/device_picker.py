@@ -42,7 +42,6 @@ class DevicePicker(QWidget):
         self._shown: tuple[object, ...] = ()
         self.box = QComboBox()
         self.box.setAccessibleName(what)
-        self.box.setToolTip(f"{what}: kept by name, also while it is not connected")
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setMinimumContentsLength(22)
         self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -84,10 +83,16 @@ class DevicePicker(QWidget):
             self.box.addItem(f"{chosen}   (not connected)", chosen)
         self.box.setCurrentIndex(max(self.box.findData(chosen), 0))
         self.box.blockSignals(False)
+        self._explain()
+
+    def _explain(self) -> None:
+        """The name is often longer than the box."""
+        self.box.setToolTip(f"{self.box.currentText()}\n{self._what}: kept by name, also while it is not connected")
 
     def set_theme(self, theme: Theme) -> None:
         """Draw in the colours of ``theme``."""
         self.again.setIcon(icon("rescan", theme))
 
     def _activated(self) -> None:
+        self._explain()
         self.chosen.emit(self.name)

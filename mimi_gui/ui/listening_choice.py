@@ -204,7 +204,9 @@ class TakesChoice(QWidget):
         self.remark.setText(_WIDER if any(source.is_wider for source in self.sources()) else "")
         self.remark.setVisible(bool(self.remark.text()))
         most = f", {MAX_TAKES} at most" if self._kind == "mushra" else ""
-        self.count.setText(f"{len(self._marked())} of {self.many.count()} marked{most}")
+        rows = [self.many.item(i) for i in range(self.many.count())]
+        possible = sum(bool(row.flags() & Qt.ItemFlag.ItemIsEnabled) for row in rows)
+        self.count.setText(f"{len(self._marked())} of {possible} marked{most}")
 
     def _marked(self) -> list[Source]:
         rows = self._levels if self._kind == "staircase" else self._sources

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import Qt, QTimer, Slot
+from PySide6.QtCore import QSize, Qt, QTimer, Slot
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QDialog, QStackedWidget, QVBoxLayout, QWidget
 
@@ -30,6 +30,7 @@ from mimi_gui.ui.listening_run import (
 from mimi_gui.ui.listening_setup import Plan, SetupPage
 from mimi_gui.ui.listening_sources import Preparation, default_span, levels, sources
 from mimi_gui.ui.result_page import ResultPage
+from mimi_gui.ui.screen_room import fitting
 from mimi_gui.ui.session import Session
 from mimi_gui.ui.settings import SettingsStore
 from mimi_gui.ui.stimulus_player import StimulusPlayer
@@ -96,7 +97,7 @@ class ListeningWindow(QDialog):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.pages)
-        self.resize(1120, 700)
+        self.resize(fitting(QSize(1120, 700), self.screen().availableSize()))
         self.setMinimumSize(1000, 640)
         self.setup.changed.connect(self._plan_changed)
         self.setup.start_requested.connect(self._start)

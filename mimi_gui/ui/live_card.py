@@ -53,7 +53,7 @@ class LiveCard(QFrame):
         for button in (self.quiet, self.loud):
             button.setMinimumHeight(36)
             row.addWidget(button)
-        self.setFocusProxy(self.loud)
+        self.setFocusProxy(self.quiet)  # Space is the key that plays elsewhere: pressed here unseen, it must not howl
         self.set_again(False)
         self.set_theme(theme)
 

@@ -30,7 +30,7 @@ QPushButton:disabled { color: @text_faint; background: @panel; }
 QPushButton[primary="true"], QPushButton:default {
     background: @accent; color: @accent_text; border: 1px solid @accent; font-weight: 600;
 }
-QPushButton[primary="true"]:hover { border: 2px solid @text; padding: 4px 11px; }
+QPushButton[primary="true"]:hover, QPushButton[primary="true"]:focus { border: 2px solid @text; padding: 4px 11px; }
 QPushButton[primary="true"]:disabled { background: @raised; color: @text_faint; border-color: @border; }
 
 QToolButton { background: transparent; border: 2px solid transparent; border-radius: 6px; padding: 4px; }
