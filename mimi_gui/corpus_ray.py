@@ -16,6 +16,7 @@ import os
 import pickle
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from mimi_gui import __version__
 from mimi_gui.corpus_job import DIED, JOB_NAME, Job, Outcome, Task
 from mimi_gui.errors import Cancelled, MimiGuiError
+from mimi_gui.threads import wait_briefly_then_sleep
 
 if TYPE_CHECKING:
     from mimi_gui.corpus_work import Work
@@ -79,17 +81,29 @@ class Cluster:
         if self._address is None and not os.environ.get("RAY_ADDRESS"):
             quiet["include_dashboard"] = False
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours tells nobody
+        named = self._address or os.environ.get("RAY_ADDRESS")
+        if named and _is_here(named):
+            _take_token()
         try:
             self._ray.init(address=self._address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        except (ConnectionError, ValueError, RuntimeError, OSError, self._ray.exceptions.RayError) as error:
+            if _wants_token(error):
+                raise MimiGuiError(
+                    f"The Ray cluster at {self._where} takes only those who know its token: copy the file"
+                    " ~/.ray/auth_token from the machine where it was started, and set RAY_AUTH_MODE=token.",
+                    hint="A Ray cluster asks for a token",
+                ) from error
             reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-            where = self._address or os.environ.get("RAY_ADDRESS") or "this machine"
             raise MimiGuiError(
-                f"The Ray cluster at {where} cannot be joined ({reason}): start it with ray start, or give another"
-                " --address.",
+                f"The Ray cluster at {self._where} cannot be joined ({reason}): start it with ray start, or give"
+                " another --address.",
                 hint="A Ray cluster cannot be used",
             ) from error
         return True
+
+    @property
+    def _where(self) -> str:
+        return self._address or os.environ.get("RAY_ADDRESS") or "this machine"
 
     def _round(self, job: Job, tasks: list[Task]) -> Iterator[Outcome]:
         import ray.data
@@ -177,6 +191,7 @@ class CodecActor:
                 f"does not see {self._job.folder}: give all machines the same folder under the same path.",
                 hint="A worker cannot begin",
             )
+        wait_briefly_then_sleep()
         import torch
 
         from mimi_gui.codec import tune_process
@@ -250,6 +265,42 @@ def _bundles(tasks: list[Task], most: int) -> Iterator[list[Task]]:
         length_s += task.length_s
     if bundle:
         yield bundle
+
+
+def _wants_token(error: BaseException | None) -> bool:
+    """Whether a cluster sent us away because we showed it no token, or another one. Ray says it somewhere inside."""
+    while error is not None:
+        words = str(error).lower()
+        if "authentication token" in words or "invalidauthtoken" in words:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _is_here(address: str) -> bool:
+    """Whether ``host:port``, ``ray://host:port`` or ``auto`` is on this machine."""
+    host = address.rpartition("://")[2].rpartition(":")[0].strip("[]")
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.bind(place)  # only an address of our own can be bound
+    except OSError:
+        return False
+    return True
+
+
+def _take_token() -> None:
+    """From now on show clusters the user's own token, if there is one and the user has not said how to do.
+
+    ``ray start`` makes a cluster ask for the token of ~/.ray where there is one. Ray shows it by itself to a cluster
+    that it has found (``auto``) but not to one that is named, and is then sent away; one that asks for none takes it.
+    """
+    if "RAY_AUTH_MODE" in os.environ:
+        return
+    with suppress(ImportError):  # an older Ray, which does not do this for ``auto`` either
+        from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _ray() -> Any:

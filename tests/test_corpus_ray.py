@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +27,7 @@ from mimi_gui.corpus_items import read_records
 from mimi_gui.corpus_job import Job, Task
 from mimi_gui.errors import MimiGuiError
 from tests.conftest import ON_CI
+from tests.ray_cluster import two_nodes
 
 if not ON_CI:  # where its absence is a failure
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[data]'")
@@ -36,26 +40,9 @@ NUM_FILES = 24
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Two nodes with one core each, small and without a dashboard; gone afterwards, with all they wrote."""
-    from ray.cluster_utils import Cluster
-
-    folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # short: the paths of its sockets may have 107 characters
-    Path(folder, "ray").mkdir()  # Ray writes the cluster's address there, and expects to find the folder
-    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-    with pytest.MonkeyPatch.context() as patch:
-        # The workers run from anywhere and find the program that is tested.
-        root = str(Path(__file__).resolve().parent.parent)
-        patch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("RAY_TMPDIR", folder)
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        cluster = Cluster(initialize_head=True, head_node_args=node)
-        cluster.add_node(**node)
-        yield cluster.address
-        ray.shutdown()
-        cluster.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
+    """Two nodes with one core each."""
+    with two_nodes(1) as where:
+        yield where
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +113,73 @@ def test_more_than_the_cluster_has(address: str, recordings: Path, tmp_path: Pat
             recordings, tmp_path, str(tiny_checkpoint), engine="ray", address=address, num_workers=3, num_threads=1
         )
     assert not ray.is_initialized()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The address of a cluster begun by ``ray start`` for a user who has a token, and that user's home."""
+    home = tmp_path / "home"
+    (home / ".ray").mkdir(parents=True)
+    (home / ".ray" / "auth_token").write_text("6" * 64)
+    folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    ray_command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
+    ray_command += ["--num-cpus=1", "--include-dashboard=false", f"--object-store-memory={80 * 2**20}"]
+    ray_command += ["--node-ip-address=127.0.0.1", f"--temp-dir={folder}"]
+    with (tmp_path / "ray.txt").open("w") as log:
+        cluster = subprocess.Popen(
+            ray_command, env=user(home), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            wait_until_it_listens(cluster, port, tmp_path / "ray.txt")
+            yield f"127.0.0.1:{port}", home
+        finally:
+            os.killpg(cluster.pid, signal.SIGTERM)
+            cluster.wait(timeout=60)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def user(home: Path) -> dict[str, str]:
+    """The environment of a user who has set nothing about Ray."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    root = str(Path(__file__).resolve().parent.parent)
+    return {**mine, "HOME": str(home), "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": root}
+
+
+def wait_until_it_listens(cluster: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    for _ in range(600):
+        assert cluster.poll() is None, log.read_text()
+        if "Ray runtime started" in log.read_text():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"ray start does not get ready: {log.read_text()}")
+
+
+def test_a_cluster_that_asks_for_a_token_is_joined_by_its_address(
+    guarded: tuple[str, Path], recordings: Path, tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    where, home = guarded
+    command = [sys.executable, "-m", "mimi_gui.cli", "corpus", "encode", str(recordings / "a"), str(tmp_path / "out")]
+    command += ["--model", str(tiny_checkpoint), "--device", "cpu", "-k", "2", "--engine", "ray", "--address", where]
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    refused = subprocess.run(command, env=user(stranger), capture_output=True, text=True, timeout=120, check=False)
+    assert refused.returncode == 1
+    assert "takes only those who know its token" in refused.stderr.splitlines()[-1]  # the others are Ray's own
+    assert "Traceback" not in refused.stderr
+    joined = subprocess.run(command, env=user(home), capture_output=True, text=True, timeout=240, check=False)
+    assert joined.returncode == 0, joined.stderr
+    assert len(list((tmp_path / "out").glob("*.npz"))) == NUM_FILES // 2
+
+
+def test_only_addresses_of_this_machine_are_shown_the_token() -> None:
+    from mimi_gui.corpus_ray import _is_here
+
+    for here in ("127.0.0.1:6379", "localhost:6379", "ray://127.0.0.1:10001"):
+        assert _is_here(here), here
+    for elsewhere in ("192.0.2.1:6379", "ray://192.0.2.1:10001"):  # of a range kept for documentation
+        assert not _is_here(elsewhere)
 
 
 class Told:
