@@ -183,7 +183,7 @@ class LaneStack(QWidget):
             return
         room, heights = saved.get("room"), saved["heights"]
         whole = all(type(value) is int and 0 < value <= _MOST_PX for value in (room, *heights))
-        if whole and len(heights) == len(self._lanes):
+        if isinstance(room, int) and whole and len(heights) == len(self._lanes):
             self._keep(dict(zip(self._lanes, heights, strict=True)), room)
 
     def _keep(self, heights: dict[Lane, int], room: int) -> None:
