@@ -231,6 +231,8 @@ def test_a_gap_voids_the_trial_at_once(qtbot: QtBot) -> None:
     assert (session.num_void, session.num_answered, closed) == (1, 0, [1])
     assert "does not count" in page.message.text()
     assert not ear.player.is_playing
+    key(qtbot, page, Qt.Key.Key_Return)  # meant for the trial that was lost: the reason stays in sight
+    assert page.message.text().endswith("drawn anew. Listen to A, B and X first.")
     while not session.is_finished:
         listen(qtbot, page, ear)
     log = verified(session)
@@ -264,8 +266,7 @@ def test_pause_is_no_listening_time(qtbot: QtBot) -> None:
     page, session = abx_page(qtbot, ear)
     moment = Clock()
     page._clock = moment
-    key(qtbot, page, Qt.Key.Key_Space)  # nothing to pause yet
-    key(qtbot, page, Qt.Key.Key_A, Qt.Key.Key_Space)
+    key(qtbot, page, Qt.Key.Key_Space, Qt.Key.Key_A, Qt.Key.Key_Space)  # the first: nothing to pause yet
     assert not ear.player.is_playing
     assert page.pause.text() == "Go on"
     moment.now += 30
@@ -461,8 +462,7 @@ def test_a_key_that_comes_too_early_says_what_is_missing(qtbot: QtBot) -> None:
     key(qtbot, page, Qt.Key.Key_A, Qt.Key.Key_B, Qt.Key.Key_Return)
     assert page.message.text() == "Say which one X is first, then confirm."
     key(qtbot, page, Qt.Key.Key_2)
-    assert page.message.text() == hint
-    assert session.num_answered == 0
+    assert (page.message.text(), session.num_answered) == (hint, 0)
     key(qtbot, page, Qt.Key.Key_Return)
     assert session.num_answered == 1
 

@@ -53,6 +53,8 @@ class ABXPage(TrialPage):
         self._right = self._told = 0
         if training:
             self.unit = "Training, trial"
+            self.question.setText("End the training now? Nothing of it is logged.")
+            self.end.setText("End the training")
         self.buttons: dict[Button, StimulusButton] = {}
         row = QHBoxLayout()
         row.setSpacing(26)

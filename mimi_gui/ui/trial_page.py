@@ -76,7 +76,7 @@ class TrialPage(QWidget):
         self._clock = clock
         self._heard = ""  # the button pressed last
         self._paused_at: float | None = None
-        self._is_urging = False
+        self._said, self._is_urging = ("", "text"), False
         self._is_lost = self._told_elsewhere = self._goes_on_after = False
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.count = QLabel()
@@ -135,7 +135,7 @@ class TrialPage(QWidget):
     def _question(self) -> QFrame:
         frame = QFrame()
         frame.setObjectName("question")
-        words = QLabel("End the test now? What was answered is kept, marked as stopped early.")
+        words = self.question = QLabel("End the test now? What was answered is kept, marked as stopped early.")
         words.setWordWrap(True)
         self.end = self._button("End the test", "Show what there is (key: Enter)", self._end)
         self.go_on = self._button("Go on", "Back to the test (key: Esc)", self._go_on)
@@ -213,19 +213,21 @@ class TrialPage(QWidget):
 
     def tell(self, words: str, tone: str = "text") -> None:
         """Say something in the line under the buttons; ``tone`` is a colour of the theme."""
-        self._is_urging = False
+        self._said, self._is_urging = (words, tone), False
         self.message.setText(words)
         self.message.setStyleSheet(f"color: {getattr(self.theme, tone)};")
 
     def urge(self, words: str) -> None:
-        """Say what is still missing; the hint is back as soon as something is done."""
-        self.tell(words)
+        """Say what is still missing, behind a warning if there is one, until something is done."""
+        warning = f"{self._said[0]} " if self._said[1] == "warning" else ""
+        self.message.setText(warning + words)
         self._is_urging = True
 
     def end_urging(self) -> None:
         """Something was done."""
         if self._is_urging:
-            self.tell(self.hint)
+            told, tone = self._said
+            self.tell(*((told, tone) if tone == "warning" else (self.hint, "text")))
 
     def mark(self) -> None:
         """An answer was marked, not given yet."""
