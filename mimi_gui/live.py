@@ -32,7 +32,7 @@ __all__ = ["LiveCodec", "LiveFigures", "LiveLoop", "LiveTake"]
 HINT = "Nothing is recorded"
 POLL_S = 0.003
 TRIAL_FRAMES, MOST_TRIAL_FRAMES, TRIAL_S = 3, 10, 0.4
-MOST_OF_A_FRAME = 0.75  # one computing thread is enough up to here; the rest is for the devices and a bad moment
+MOST_OF_A_FRAME = 0.5  # one computing thread is enough up to here; the rest is for drawing and for bad moments
 LONGEST_S = 3600.0
 
 
@@ -123,8 +123,8 @@ class LiveLoop:
         return False
 
     def _threads(self) -> contextlib.AbstractContextManager[None]:
-        """Compute with one thread where that is quick enough. Threads that work together wait for each other at every
-        layer: beside one other busy program a frame then takes more than twice as long, with one thread what it took.
+        """Compute with one thread where that is quick by far. Threads that work together wait for each other at every
+        layer: beside one other busy program a frame then takes nearly twice as long, with one thread what it took.
         """
         together_s = self._trial()
         with narrowed(1):

@@ -204,7 +204,7 @@ class Crew(Echo):
 
 
 @pytest.mark.sound
-@pytest.mark.parametrize(("alone_s", "num_threads"), [(0.04, 1), (0.1, 2)])
+@pytest.mark.parametrize(("alone_s", "num_threads"), [(0.03, 1), (0.1, 2)])
 def test_one_thread_computes_where_it_is_quick_enough(sound_card: SoundCard, alone_s: float, num_threads: int) -> None:
     crew = Crew(alone_s)
     loop = LiveLoop(crew, longest_s=60)
@@ -219,7 +219,7 @@ def test_one_thread_computes_where_it_is_quick_enough(sound_card: SoundCard, alo
 
 @pytest.mark.parametrize(
     ("alone_s", "together_s", "enough"),
-    [(0.05, 0.03, True), (0.059, 0.02, True), (0.07, 0.04, False), (0.3, 0.31, True), (0.3, 0.2, False)],
+    [(0.03, 0.02, True), (0.039, 0.02, True), (0.045, 0.04, False), (0.3, 0.31, True), (0.3, 0.2, False)],
 )
 def test_when_one_thread_is_enough(alone_s: float, together_s: float, enough: bool) -> None:
     assert is_enough(alone_s, together_s, frame_s=0.08) is enough

@@ -206,6 +206,14 @@ def test_figures_are_shown_and_slowness_is_said(booth: Booth) -> None:
     assert "howls" in booth.page.remark.words
 
 
+def test_a_codec_without_time_is_drawn_half_as_often(booth: Booth) -> None:
+    booth.run()
+    timer = booth.page._control._timer
+    for compute_s, interval_ms in ((0.024, 80), (0.055, 160), (0.040, 80)):
+        booth.loop.figures = replace(CALM, compute_s=compute_s)
+        booth.qtbot.waitUntil(lambda wanted=interval_ms: timer.interval() == wanted)
+
+
 def test_an_encoding_gives_way_and_is_made_again(booth: Booth) -> None:
     booth.run()
     assert booth.session.calls == ["cancel"]
@@ -258,9 +266,7 @@ def test_the_latency_bar_without_a_figure(qtbot: QtBot) -> None:
 
 
 @pytest.fixture
-def window(
-    qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[House]:
+def window(qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     house = House(qtbot, tmp_path, str(tiny_checkpoint))
     house.settings.update(takes_folder=str(tmp_path / "takes"))

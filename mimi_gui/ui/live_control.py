@@ -17,6 +17,7 @@ from mimi_gui.ui.take_jobs import KeepLive, LiveKept
 from mimi_gui.ui.worker import Failure, WorkerThread
 
 _TICK_MS = 80  # a frame; drawing more often would take the time from the codec
+_MOST_OF_A_FRAME = 0.6  # that the codec takes; beyond, every second frame is drawn, so that none is late for a picture
 
 IDLE, STARTING, RUNNING, STOPPING, ENDED = ("idle", "starting", "running", "stopping", "ended")
 
@@ -32,7 +33,7 @@ class LiveControl(QObject):
 
     Signals:
         changed(): state, problem, codebooks or mute.
-        ticked(): figures and views; once a frame while it runs.
+        ticked(): figures and views; once a frame while it runs, or every second one where the codec has little time.
         kept(object): LiveKept, the files of a session.
     """
 
@@ -61,7 +62,7 @@ class LiveControl(QObject):
         self._interrupts = False
         self._timer = QTimer(self)
         self._timer.setInterval(_TICK_MS)
-        self._timer.timeout.connect(self.ticked)
+        self._timer.timeout.connect(self._tick)
         for thread in (codec, files):
             thread.delivered.connect(self._delivered)
             thread.finished.connect(self._finished)
@@ -133,6 +134,15 @@ class LiveControl(QObject):
     def num_frames(self) -> int:
         """Frames whose tokens are there."""
         return self.running.loop.codes.shape[1] if self.running is not None else 0
+
+    @Slot()
+    def _tick(self) -> None:
+        figures = self.figures
+        is_tight = figures.compute_s > _MOST_OF_A_FRAME * figures.frame_s > 0
+        interval_ms = 2 * _TICK_MS if is_tight else _TICK_MS
+        if self._timer.interval() != interval_ms:
+            self._timer.setInterval(interval_ms)
+        self.ticked.emit()
 
     # Jobs
 
