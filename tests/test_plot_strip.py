@@ -237,6 +237,7 @@ import numpy as np
 from PySide6.QtCore import QEventLoop, QTimer
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication
+from mimi_gui.ui.spectrogram_view import SpectrogramView
 from tests.test_plot_strip import assert_painted, pixels_of, wall_with_everything
 
 app = QApplication([])
@@ -249,6 +250,13 @@ def rest(ms):
 
 while any(lanes._store.wishes(view) for view in wall.shown_lanes()) or not wall.heatmap._step_s:
     rest(50)
+picked = []
+pick_rows = SpectrogramView._pick_rows
+SpectrogramView._pick_rows = lambda self, tile, height: picked.append(height) or pick_rows(self, tile, height)
+wall.axis.zoom(1.25, 20.0)
+wall.grab()
+assert all(view.is_zooming for view in wall.shown_lanes())
+assert not picked, "tiles that are there wait for a zoom to be brought to its height"
 wall.axis.set_range(9.0, 13.0)
 tokens = wall.heatmap
 while_zooming = pixels_of(tokens)

@@ -83,6 +83,7 @@ class SpectrogramView(Lane):
         self._gutter_drag: tuple[float, float] | None = None
         self._picked: OrderedDict[Hashable, np.ndarray] = OrderedDict()  # tiles on the rows of pixels in sight
         self._picked_for: tuple[object, ...] = ()
+        self._zoom_height = 0  # of the pixels that are drawn while it is zoomed, where these are others than at rest
         self.tints_loop = False
         self.setMinimumHeight(58)
         self.sensible_height = 104
@@ -227,12 +228,15 @@ class SpectrogramView(Lane):
     def _tile_made(self, key: object) -> None:
         if isinstance(key, tuple) and key[0] == id(self):
             _, _, level, index, settings = key
+            if self._zoom_height:
+                self._picked_tile(key, self._zoom_height)  # now, and not all of them in the first frame of a zoom
             self.refresh_span(*spectrogram.tile_span_s(self._sample_rate, settings, index, level))
 
     def prepare(self, columns: Columns | None) -> None:
         wishes: list[tuple[Hashable, Callable[[], np.ndarray]]] = []
         if self._sounds and columns is not None:
             settings = self._settings
+            self._zoom_height = columns.halved().height if columns.ratio > 1 else 0
             level = spectrogram.level_for(columns.step_s, self._sample_rate, settings)
             ends_s = np.array([columns.start_s, columns.start_s + columns.step_s, columns.end_s])
             begin, end = self._tile_columns(ends_s, level)
