@@ -130,6 +130,21 @@ def test_a_corpus_opens_as_a_list(house: House, corpus: Path) -> None:
     assert session.document.title == "a.npz"
 
 
+def test_a_corpus_takes_the_place_of_the_list_of_recordings(house: House, corpus: Path) -> None:
+    window, session = house.window, house.window.session
+    session.open([corpus / "a.npz", corpus / "quiet.npz"])
+    house.until(lambda: session.document.is_complete and window._recordings_dock.isVisible())
+    session.open([corpus])
+    house.until(lambda: session.document.is_complete and session.corpus is not None)
+    assert window.panels.docks["corpus"].isVisible()
+    assert not window._recordings_dock.isVisible()
+    window._recordings_dock.show()  # whoever wants both has both
+    before = session.document
+    window.commands.next_recording()
+    house.until(lambda: session.document is not before)
+    assert window._recordings_dock.isVisible()
+
+
 def test_figures_and_what_stands_out(
     house: House, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -218,10 +218,14 @@ class MainWindow(QMainWindow):
     def _recordings_changed(self) -> None:
         session = self.session
         self.recordings.set_entries(session.recordings, session.current)
-        listed = len(session.recordings) > 1 and session.corpus is None  # a corpus has a list of its own
-        if listed and not self._recordings_dock.property("offered"):
+        is_corpus = session.corpus is not None  # it has a list of its own
+        if is_corpus and not self._recordings_dock.property("corpus"):
+            self._recordings_dock.hide()
+            self._recordings_dock.setProperty("offered", False)  # to what comes after
+        elif len(session.recordings) > 1 and not is_corpus and not self._recordings_dock.property("offered"):
             self._recordings_dock.setProperty("offered", True)
             self._recordings_dock.show()
+        self._recordings_dock.setProperty("corpus", is_corpus)
         self._show_available()
 
     @Slot(object)

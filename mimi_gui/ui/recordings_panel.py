@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QSize, Qt, Signal
 from PySide6.QtGui import QFont
-from PySide6.QtWidgets import QLabel, QListView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QListView, QStyledItemDelegate, QStyleOptionViewItem, QVBoxLayout, QWidget
 
 from mimi_gui.ui.file_jobs import Entry
 
@@ -45,6 +45,13 @@ class _Entries(QAbstractListModel):
         return None
 
 
+class _Narrow(QStyledItemDelegate):
+    """As wide as the list, however long a name is: it gives way in the middle, and the list does not scroll aside."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
+        return QSize(1, super().sizeHint(option, index).height())
+
+
 class RecordingsPanel(QWidget):
     """See the module's docstring.
 
@@ -59,6 +66,7 @@ class RecordingsPanel(QWidget):
         self._model = _Entries(self)
         self._list = QListView()
         self._list.setModel(self._model)
+        self._list.setItemDelegate(_Narrow(self._list))
         self._list.setUniformItemSizes(True)
         self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self._list.setAccessibleName("Recordings")
