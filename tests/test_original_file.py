@@ -72,7 +72,7 @@ def peak_dbtp(played: np.ndarray) -> float:
 def noise(seconds: float, rate: int, low_hz: float, high_hz: float, level: float) -> np.ndarray:
     """Noise between two frequencies, [T, 2], its two channels not alike."""
     white = np.random.default_rng(3).standard_normal((round(seconds * rate), 2))
-    band = signal.sosfilt(signal.butter(8, [low_hz, high_hz], "bandpass", fs=rate, output="sos"), white, axis=0)
+    band = np.asarray(signal.sosfilt(signal.butter(8, [low_hz, high_hz], "bandpass", fs=rate, output="sos"), white, 0))
     return (level * band / np.abs(band).max()).astype(np.float32)
 
 
