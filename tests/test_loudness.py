@@ -133,7 +133,7 @@ def test_one_loudspeaker_gets_the_mean_of_two_channels() -> None:
     assert "A is silent" in opposite.reason
 
 
-@pytest.mark.parametrize("calls", [0, 3, 100])
+@pytest.mark.parametrize("calls", [0, 1, 3, 6, 12])
 def test_measuring_can_be_given_up(calls: int) -> None:
     x = rng.standard_normal(400_000)
     polled = 0

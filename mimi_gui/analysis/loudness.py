@@ -21,7 +21,8 @@ CEILING_DBTP = -1.0
 BLOCK_S = 0.4  # BS.1770's gating block: anything shorter has no gated loudness
 _ABSOLUTE_GATE_LUFS = -70.0
 _SILENT = 1e-7
-_PEAK_BLOCK = 1 << 13
+_PEAK_BLOCK = 1 << 10
+_PEAK_BATCH = 64
 _PEAK_CONTEXT = 64
 _MOST_OVERSHOOT = 2.25  # what resample_poly's default filter makes of the largest sample at most: the sum of |h|, 2.242
 _FILTER_BLOCK = 1 << 20
@@ -63,7 +64,7 @@ def integrated_loudness(
             two become their mean on one.
     """
     x = _as_columns(samples)
-    if max(_peaks(x, num_channels, cancel), default=0.0) < _SILENT:
+    if _peaks(x, num_channels, cancel).max(initial=0.0) < _SILENT:
         return float("-inf")
     size, step = round(BLOCK_S * sample_rate), max(1, round(BLOCK_S * sample_rate / 4))
     if len(x) < size:
@@ -100,13 +101,14 @@ def _as_columns(samples: np.ndarray) -> np.ndarray:
     return array[:, None] if array.ndim == 1 else array
 
 
-def _peaks(x: np.ndarray, num_channels: int | None, cancel: Callable[[], bool] | None) -> list[float]:
-    """The largest magnitude of every ``_PEAK_BLOCK`` samples."""
-    found = []
-    for start in range(0, len(x), _PEAK_BLOCK):
+def _peaks(x: np.ndarray, num_channels: int | None, cancel: Callable[[], bool] | None) -> np.ndarray:
+    """The largest magnitude of every ``_PEAK_BLOCK`` samples, [N]."""
+    found = [np.zeros(0)]
+    for start in range(0, len(x), _FILTER_BLOCK):
         check_cancel(cancel)
-        found.append(float(np.abs(_heard(x[start : start + _PEAK_BLOCK], num_channels)).max()))
-    return found
+        loud = np.abs(_heard(x[start : start + _FILTER_BLOCK], num_channels)).max(axis=1)
+        found.append(np.maximum.reduceat(loud, np.arange(0, len(loud), _PEAK_BLOCK)))
+    return np.concatenate(found)
 
 
 def _heard(block: np.ndarray, num_channels: int | None) -> np.ndarray:
@@ -141,17 +143,28 @@ def true_peak_db(
     """
     x = _as_columns(samples)
     factor = 4 if sample_rate >= 44100 else 8
-    peaks = np.array(_peaks(x, num_channels, cancel))
+    peaks = _peaks(x, num_channels, cancel)
     peak = float(peaks.max(initial=0.0))
     around = np.maximum(peaks, np.maximum(np.append(peaks[1:], 0.0), np.append(0.0, peaks[:-1])))
-    for i in np.argsort(-around):
+    order = np.argsort(-around)
+    for first in range(0, len(order), _PEAK_BATCH):
         check_cancel(cancel)
-        if around[i] * _MOST_OVERSHOOT <= peak:
-            break  # neither this one nor any that follows can reach beyond what was found
-        start = i * _PEAK_BLOCK
-        block = _heard(x[max(0, start - _PEAK_CONTEXT) : start + _PEAK_BLOCK + _PEAK_CONTEXT], num_channels)
-        peak = max(peak, float(np.abs(signal.resample_poly(block, factor, 1, axis=0)).max()))
+        batch = order[first : first + _PEAK_BATCH]
+        batch = batch[around[batch] * _MOST_OVERSHOOT > peak]
+        if not len(batch):
+            break  # none that follows can reach beyond what was found
+        pieces = np.stack([_heard(_surrounded(x, i * _PEAK_BLOCK), num_channels) for i in batch.tolist()])
+        inner = slice(factor * _PEAK_CONTEXT, factor * (_PEAK_CONTEXT + _PEAK_BLOCK))  # the cut itself overshoots
+        peak = max(peak, float(np.abs(signal.resample_poly(pieces, factor, 1, axis=1)[:, inner]).max()))
     return 20 * float(np.log10(peak)) if peak > 0 else float("-inf")
+
+
+def _surrounded(x: np.ndarray, start: int) -> np.ndarray:
+    """A block of ``x`` from ``start`` on, with what the interpolator sees on both sides; zeros beyond the ends."""
+    first, last = start - _PEAK_CONTEXT, start + _PEAK_BLOCK + _PEAK_CONTEXT
+    piece = x[max(first, 0) : last]
+    before = max(-first, 0)
+    return np.pad(piece, ((before, last - first - before - len(piece)), (0, 0)))
 
 
 def matching_gains(
