@@ -35,6 +35,7 @@ FLOORS = [
     {"output", "recording", "live", "sound_watch"},
     {"playback"},
     {"analysis"},
+    {"tf32"},
     {"hub", "packed", "kernels", "latents", "tensor_file", "graphs", "transfers", "openvino_graphs", "openvino_store"},
     {"checkpoints"},
     {"weights"},
