@@ -42,14 +42,14 @@ class SilentPlayer(ABPlayer):
 class House:
     """The window and what a test needs of it."""
 
-    def __init__(self, qtbot: QtBot, tmp_path: Path, model: str) -> None:
+    def __init__(self, qtbot: QtBot, tmp_path: Path, model: str, player: ABPlayer | None = None) -> None:
         self.qtbot = qtbot
         self.settings = SettingsStore(tmp_path / "settings.ini")
         self.settings.update(model_name=model, device="cpu")
         app = QApplication.instance()
         assert isinstance(app, QApplication)
         self.themes = ThemeKeeper(app, "dark")
-        self.window = MainWindow(self.settings, self.themes, player=SilentPlayer())
+        self.window = MainWindow(self.settings, self.themes, player=player or SilentPlayer())
         self.window.show()  # not added to qtbot, which would destroy it before its threads have ended
 
     def until(self, condition: Callable[[], bool]) -> None:

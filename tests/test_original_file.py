@@ -9,11 +9,14 @@ import pyloudnorm
 import pytest
 import soundfile
 import soxr
+from pytestqt.qtbot import QtBot
 from scipy import signal
 
 from mimi_gui.analysis.excerpts import Excerpts
+from mimi_gui.playback import ABPlayer
 from mimi_gui.ui.listening_sources import sources
 from mimi_gui.ui.notices import Notice
+from tests.sound_card import SoundCard
 from tests.test_main_window import House, house
 
 __all__ = ["house"]  # a fixture
@@ -108,6 +111,43 @@ def test_both_are_equally_loud_as_they_are_heard(
         assert meter.integrated_loudness(a) == pytest.approx(meter.integrated_loudness(b), abs=0.1)
         assert max(peak_dbtp(a), peak_dbtp(b)) <= -1 + 0.05
         assert max(gains) == 0 or max(peak_dbtp(a), peak_dbtp(b)) >= -1 - 0.3  # nothing is turned down without need
+
+
+@pytest.mark.sound
+def test_the_sound_card_gets_both_equally_loud(
+    qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, sound_card: SoundCard
+) -> None:
+    """An old telephone's rate against Mimi's: the loop as the card got it, once through on each side."""
+    samples = noise(3.0, 8_000, 300, 3_400, 0.9)
+    path = tmp_path / "telephone.wav"
+    soundfile.write(path, samples, 8_000, subtype="FLOAT")
+    house = House(qtbot, tmp_path, str(tiny_checkpoint), ABPlayer())
+    try:
+        house.window.start([])
+        transport = house.window.transport
+        house.until(lambda: transport.player.is_open)
+        hear(house, path)
+        transport.levels.result = None
+        transport.set_loop((0.5, 2.0))
+        house.until(lambda: transport.levels.result is not None)
+        with sound_card.recording() as take:
+            transport.seek(0.5)
+            transport.toggle_play()
+            qtbot.wait(2_000)
+            transport.set_side("B")
+            qtbot.wait(3_000)
+            transport.toggle_play()
+            qtbot.wait(300)
+        assert transport.player.underruns == 0
+    finally:
+        house.close()
+    rate = sound_card.sample_rate
+    first, loop = int(np.flatnonzero(np.abs(take.samples).max(axis=1))[0]), round(1.5 * rate)
+    a, b = (take.samples[first + i * loop : first + (i + 1) * loop].astype(np.float64) for i in (0, 2))
+    meter = pyloudnorm.Meter(rate)
+    assert meter.integrated_loudness(a) == pytest.approx(meter.integrated_loudness(b), abs=0.1)
+    assert max(peak_dbtp(a), peak_dbtp(b)) <= -1 + 0.05
+    assert np.abs(a).max() > 0.05  # it was heard
 
 
 def test_a_row_of_spans_is_cut_out_of_the_file_too(house: House, stereo: tuple[Path, np.ndarray]) -> None:
