@@ -53,10 +53,9 @@ class Transport(QObject):
         self.output = SoundOutput(measuring, settings, player if player is not None else ABPlayer(), self)
         self.sides = Sides(session, self.output, self)
         self.loop: tuple[float, float] | None = None
-        self.loops = False
         self.levels = LevelMatch(measuring, settings, self)
         self._file = OriginalFile(session, measuring, self)
-        self.difference_gain_db = 0.0
+        self.loops, self.difference_gain_db = False, 0.0
         self._told: tuple[object, ...] = ()
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
