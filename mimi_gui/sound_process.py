@@ -130,6 +130,7 @@ class Player(WatchedStream):
         self._clips: dict[int, Clip] = {}
         self._abort: type[Exception] = RuntimeError
         self._last_call = 0.0
+        self._moved = False  # whether anything sounded in the block that was handed over last
         self._heard_until = 0.0
         self._usual_lead_s = 0.0
         self._rest_s = REST_S
@@ -247,10 +248,11 @@ class Player(WatchedStream):
             moving = mixer.position != before
             if self._last_call:
                 self.status.note_lateness(now - self._last_call)
-                # PulseAudio's ALSA plug-in reports none: one is when all that was handed over has been heard.
-                if flags.output_underflow or now > self._heard_until + SLACK_S:
+                # PulseAudio's ALSA plug-in reports none: one is when all that was handed over has been heard. Where
+                # that was silence nothing was interrupted.
+                if self._moved and (flags.output_underflow or now > self._heard_until + SLACK_S):
                     self.status.count_underrun()
-            self._last_call = now
+            self._last_call, self._moved = now, moving
             self._heard_until = now + lead + num_samples / mixer.sample_rate
             self.status.post(mixer, self._heard_until, moving)
         except BaseException:  # noqa: BLE001 - told by `trouble`; C code is the caller

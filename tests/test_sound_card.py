@@ -266,6 +266,21 @@ def test_an_underrun_is_counted_and_nothing_else_is(sound_card: SoundCard, playe
             assert (player.underruns > counted) == is_heard
 
 
+def test_silence_is_not_interrupted(sound_card: SoundCard, player: ABPlayer) -> None:
+    """What stopped while nothing was played is no dropout."""
+    player.set_clips(Clip.from_samples(noise(10.0), 48000, 48000), None)
+    assert isinstance(player._sound, SoundProcess)
+    status, child = player._sound._status, player._sound._child.pid
+    wait_until(lambda: status.num_callbacks > 5)
+    os.kill(child, signal.SIGSTOP)
+    time.sleep(0.3)
+    os.kill(child, signal.SIGCONT)
+    calls = status.num_callbacks
+    wait_until(lambda: status.num_callbacks > calls + 5)
+    assert status.longest_gap_s > 0.25  # it was noticed
+    assert player.underruns == 0
+
+
 def test_two_players_share_the_card(sound_card: SoundCard, player: ABPlayer) -> None:
     second = ABPlayer()
     second.open()
