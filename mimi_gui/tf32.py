@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -16,7 +17,8 @@ def tf32(allowed: bool) -> Iterator[None]:
     """
     import torch
 
-    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    backends: Any = torch.backends
+    products, convolutions = backends.cuda.matmul, backends.cudnn.conv
     before = products.fp32_precision, convolutions.fp32_precision
     products.fp32_precision = convolutions.fp32_precision = "tf32" if allowed else "ieee"
     try:

@@ -143,12 +143,15 @@ def main() -> int:
 
             most = max(-(-int(workers) // 2) * int(threads) for workers, threads in wanted)
             address = stack.enter_context(two_nodes(most))  # as many cores as are asked for, not as there are
-        for _ in range(chosen.rounds):
-            for setting in chosen.settings:
+        with contextlib.suppress(KeyboardInterrupt):  # what was measured until then is shown
+            for setting in chosen.settings * chosen.rounds:
                 run = measure(source, chosen.model, chosen.device, chosen.codebooks, setting, address)
                 found[setting].append(run)
                 words = ", ".join(f"{name} {value:.1f}" for name, value in run.items() if value is not None)
                 print(f"  {setting}: {words}", file=sys.stderr, flush=True)
+    found = {setting: runs for setting, runs in found.items() if runs}
+    if not found:
+        return 130
     about = {"cpu": cpu_name(), "cores": num_cores(), "python": platform.python_version(), "date": time.strftime("%F")}
     print(f"{about['cpu']}, {about['cores']} cores, {about['date']}", table(found), sep="\n",
           file=sys.stderr if chosen.json else sys.stdout)  # fmt: skip

@@ -108,6 +108,7 @@ def test_a_state_that_grows_gets_no_graph_however_often_it_grows() -> None:
         kept = torch.cat((state[0], x))[-6:]
         return x, (kept,)
 
+    states: list[Any] = []
     for _ in range(5):
         states = [(torch.zeros(1),), (torch.zeros(1),), (torch.zeros(1),)]  # three streams side by side
         for _ in range(5):
