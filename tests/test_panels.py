@@ -25,9 +25,7 @@ from tests.test_main_window import House
 
 
 @pytest.fixture
-def house(
-    qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[House]:
+def house(qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     made = House(qtbot, tmp_path, str(tiny_checkpoint))
     made.window.start([])
@@ -144,9 +142,7 @@ def test_a_mix_is_decoded_and_a_take_is_compared_with_it(house: House, clip: Pat
     assert window.transport.take is None
 
 
-@pytest.mark.parametrize(
-    "key", ["spectrogram_a", "spectrogram_b", "difference", "spectrogram_difference", "error"]
-)
+@pytest.mark.parametrize("key", ["spectrogram_a", "spectrogram_b", "difference", "spectrogram_difference", "error"])
 def test_every_view_of_the_menu_appears_and_goes(house: House, clip: Path, key: str) -> None:
     house.open(clip)
     action = next(a for a in house.window.actions_by_name.menus["views"].actions() if a.data() == key)
@@ -176,6 +172,44 @@ def test_panels_and_views_are_remembered(
         again.open(clip)
         again.until(lambda: again.window.panels.lanes.is_shown("error"))
         assert not again.window.panels.lanes.is_shown("difference")
+    finally:
+        again.close()
+
+
+@pytest.mark.parametrize("views", [(), ("error", "difference")])
+def test_the_heights_of_the_views_are_remembered(
+    qtbot: QtBot,
+    tmp_path: Path,
+    tiny_checkpoint: Path,
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    views: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr(sound_output, "list_devices", lambda: [])
+
+    def heights(house: House) -> list[int]:
+        return [lane.height() for lane in house.window.workspace.wall.shown_lanes()]
+
+    def opened() -> House:
+        house = House(qtbot, tmp_path, str(tiny_checkpoint))
+        house.window.start([])
+        house.window.resize(1200, 900)
+        house.open(clip)
+        return house
+
+    first = opened()
+    for view in views:
+        first.window.panels.switches.actions[view].trigger()
+    first.until(lambda: len(heights(first)) == 3 + len(views))
+    stack = first.window.workspace.wall._stack
+    as_at_first = heights(first)
+    stack.resize_lane(first.window.workspace.wall.source, stack.heights(), 40)
+    wanted = heights(first)
+    assert wanted != as_at_first
+    first.close()
+    again = opened()
+    try:
+        again.until(lambda: heights(again) == wanted)
     finally:
         again.close()
 

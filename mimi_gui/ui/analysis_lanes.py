@@ -142,6 +142,15 @@ class AnalysisLanes(QObject):
         for lane in self._spectrograms.values():
             lane.set_settings(settings, color_map)
 
+    @property
+    def heights(self) -> bytes:
+        """How the wall's height is divided now, for :meth:`restore_heights`."""
+        return self._wall.save_state()
+
+    def restore_heights(self, state: bytes) -> None:
+        """Divide the wall's height as it was when as many lanes were shown; anything else changes nothing."""
+        self._wall.restore_state(state)
+
     def close(self) -> None:
         """End the thread that makes the pictures; called when the window closes."""
         if self._store is not None:

@@ -169,9 +169,8 @@ class LaneStack(QWidget):
         self._keep(dict(zip(lanes, heights, strict=True)), room)
 
     def save_state(self) -> bytes:
-        """The heights of all lanes, hidden ones too."""
-        heights = [self._floors[lane] if lane.isHidden() else lane.height() for lane in self._lanes]
-        return json.dumps({"room": self.height(), "heights": heights}).encode()
+        """The heights of the lanes that are shown."""
+        return json.dumps({"room": self.height(), "heights": self.heights()}).encode()
 
     def restore_state(self, state: bytes) -> None:
         """Divide the height as :meth:`save_state` found it; what it did not write for as many lanes changes nothing."""
@@ -181,14 +180,14 @@ class LaneStack(QWidget):
             return
         if not isinstance(saved, dict) or not isinstance(saved.get("heights"), list):
             return
-        room, heights = saved.get("room"), saved["heights"]
+        lanes, room, heights = self.shown(), saved.get("room"), saved["heights"]
         whole = all(type(value) is int and 0 < value <= _MOST_PX for value in (room, *heights))
-        if isinstance(room, int) and whole and len(heights) == len(self._lanes):
-            self._keep(dict(zip(self._lanes, heights, strict=True)), room)
+        if isinstance(room, int) and whole and len(heights) == len(lanes):
+            self._keep(dict(zip(lanes, heights, strict=True)), room)
 
     def _keep(self, heights: dict[Lane, int], room: int) -> None:
         """Have these heights from now on, which were made for ``room``."""
-        overflows = sum(height for lane, height in heights.items() if not lane.isHidden()) > room
+        overflows = sum(heights.values()) > room
         for lane, height in heights.items():
             self._shares[lane] = height
             self._floors[lane] = max(height if overflows else min(height, lane.sensible_height), lane.minimumHeight())

@@ -70,12 +70,20 @@ class LaneSwitches(QObject):
         lanes.moment_requested.connect(transport.play_loop)
         session.source_changed.connect(self._begin)
         measuring.finished.connect(self._imported)
+        self._at_start = self._wanted
+        if not self._wanted:
+            lanes.restore_heights(settings.value.lane_heights)
 
     def fill_menu(self, menu: QMenu, window: QWidget) -> None:
         """Add an entry per view; their keys work in ``window``."""
         for action in self.actions.values():
             menu.addAction(action)
             window.addAction(action)
+
+    def remember_heights(self) -> None:
+        """Write down how high the views are; the window closes."""
+        if self._is_ready or not self._wanted:  # else those that the heights are about have not been shown yet
+            self._settings.update(lane_heights=self._lanes.heights)
 
     @property
     def _wanted(self) -> tuple[str, ...]:
@@ -100,6 +108,8 @@ class LaneSwitches(QObject):
         if number == self._import:
             self._import, self._is_ready = None, True
             self._show()
+            if self._wanted == self._at_start:  # else they were of other views
+                self._lanes.restore_heights(self._settings.value.lane_heights)
 
     def _show(self) -> None:
         for key, action in self.actions.items():

@@ -341,6 +341,7 @@ class MainWindow(QMainWindow):
             self._settings.update(
                 geometry=bytes(self.saveGeometry().data()), window_state=bytes(self.saveState().data())
             )
+            self.panels.switches.remember_heights()
             self._settings.flush()
             self.listening.close()
             self.watch.close()

@@ -43,6 +43,7 @@ class Settings:
     geometry: bytes = b""
     window_state: bytes = b""
     lanes: tuple[str, ...] = ()  # optional views that are shown
+    lane_heights: bytes = b""  # of all that are shown, with them
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
