@@ -19,6 +19,7 @@ from mimi_gui.codes import CodecInfo
 from mimi_gui.graphs import GraphCache
 from mimi_gui.kernels import LOG2_E, Convolution, ResidualBlock, TransposedConvolution
 from mimi_gui.latents import ResidualQuantizer, Transformer
+from mimi_gui.tf32 import tf32
 
 _BLOCK_FRAMES = 25  # on the CPU, of the fast end: 2 s of 24 kHz activations are 50 MB; the speed is that of 6 s
 # In frames; beyond, multiples of the block. The last is the chunk that streams have by default on the CPU.
@@ -303,14 +304,8 @@ def arithmetic(device: torch.device, precision: str = "exact") -> Iterator[None]
         with torch.inference_mode():
             yield
         return
-    with _precision_lock:
-        before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "fast"
-        try:
-            with torch.cuda.device(device), torch.inference_mode():
-                yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+    with _precision_lock, tf32(precision == "fast"), torch.cuda.device(device), torch.inference_mode():
+        yield
 
 
 def model_parts(model: Any) -> dict[str, Any]:
