@@ -7,7 +7,7 @@ share it; what is prepared for a size of input when that first comes is kept und
 from __future__ import annotations
 
 import threading
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -282,13 +282,15 @@ class Linear:
         return self._unfolded(self._for_many().run(self._folded(x)), x)
 
     def _for_few(self) -> Tensor:
-        if self._few_rows is None:
+        few: Any = self._few_rows
+        if few is None:
             with self._lock:
-                if self._few_rows is None:
+                few = self._few_rows
+                if few is None:
                     weight = self._dense().contiguous()
-                    self._few_rows = torch.ops.mkldnn._reorder_linear_weight(weight, _INNER_PRODUCT_ROWS)
+                    few = self._few_rows = torch.ops.mkldnn._reorder_linear_weight(weight, _INNER_PRODUCT_ROWS)
                     self._weight = None
-        return self._few_rows
+        return few
 
     def _for_many(self) -> Packed:
         if self._many_rows is None:
