@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -135,9 +136,18 @@ def guarded(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             wait_until_it_listens(cluster, port, tmp_path / "ray.txt")
             yield f"127.0.0.1:{port}", home
         finally:
-            os.killpg(cluster.pid, signal.SIGTERM)
+            kill_all_of(folder)  # asked to end, they take half a minute
+            os.killpg(cluster.pid, signal.SIGKILL)
             cluster.wait(timeout=60)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill_all_of(folder: str) -> None:
+    """End the processes that were told of ``folder``; Ray's workers follow theirs."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended by itself
+            if folder.encode() in entry.read_bytes():
+                os.kill(int(entry.parent.name), signal.SIGKILL)
 
 
 def user(home: Path) -> dict[str, str]:

@@ -99,6 +99,16 @@ class Screen:
         rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
         return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
 
+    def settled(self, target: Path) -> np.ndarray:
+        """What is on the screen once it has come to rest: what was still being made is there then."""
+        before = self.picture(target)
+        for _ in range(30):
+            now = self.picture(target)
+            if np.array_equal(now, before):
+                return now
+            before = now
+        pytest.fail(f"the screen does not come to rest; see {target}")
+
     def close(self) -> None:
         for child in self.children:
             if child.poll() is None:
@@ -164,7 +174,7 @@ def test_drop_see_hear_switch_save_and_open_again(
     screen.do("windowfocus", "--sync", window)
 
     # The heatmap: 75 frames of 32 tokens, many colours where the tokens are.
-    picture = screen.picture(tmp_path / "walk.png")
+    picture = screen.settled(tmp_path / "walk.png")
     colours = np.unique(picture[500:660, 100:1200].reshape(-1, 3), axis=0)
     assert len(colours) > 50
 
