@@ -16,7 +16,7 @@ CHANGED = Settings(
     model_name="mimi-tiny", device="cuda:1", output_device="Köpfhörer", num_codebooks=8, theme="dark",
     level_match=False, follow_playhead=False, volume=0.25, open_folder="/a b", save_folder="/ü",
     recent_files=("/one, two.wav", "/three.npz"), geometry=b"\x00\xff", window_state=b"\x01",
-    lanes=("error", "difference"), listener="Ada", listening_folder="/l o",
+    lanes=("error", "difference"), lane_heights=b"{}", listener="Ada", listening_folder="/l o",
     input_device="Ohr", countdown_s=10, takes_folder="/t k", keeps_heard=False,
 )  # fmt: skip
 
