@@ -119,15 +119,15 @@ class Packed:
         """``[B, T, C_in]`` -> ``[B, T', C_out]``, both contiguous: time-major is what oneDNN calls channels-last."""
         if x.dtype != self.dtype:
             return self.run(x.to(self.dtype)).to(x.dtype)
-        y = torch.ops.mkldnn._convolution_pointwise(
-            x.transpose(1, 2)[:, :, None], self._packed(x), self.bias, *self.geometry, "none", [], ""
-        )
-        return y[:, :, 0].transpose(1, 2)
+        return self._run(x, "none")
 
     def run_gelu(self, x: Tensor) -> Tensor:
-        """``gelu(run(x))``, the exact gelu, in the same pass."""
+        """``gelu(run(x))``, the exact gelu, in the same pass; ``x`` of the weights' type."""
+        return self._run(x, "gelu")
+
+    def _run(self, x: Tensor, after: str) -> Tensor:
         y = torch.ops.mkldnn._convolution_pointwise(
-            x.transpose(1, 2)[:, :, None], self._packed(x), self.bias, *self.geometry, "gelu", [], "none"
+            x.transpose(1, 2)[:, :, None], self._packed(x), self.bias, *self.geometry, after, [], "none"
         )
         return y[:, :, 0].transpose(1, 2)
 
@@ -252,34 +252,31 @@ class Linear:
 
     def run(self, x: Tensor) -> Tensor:
         """``[..., C_in]`` -> float32 ``[..., C_out]``."""
-        return self._product(x).float()
+        return self._product(x, "none").float()
 
     def run_gelu(self, x: Tensor) -> Tensor:
         """``gelu(run(x))``, the exact gelu; of the weights' own type."""
-        x = x.to(self.dtype)
-        num_rows = x.shape[:-1].numel()
-        if not self.packed or (self.dtype == torch.float32 and num_rows > _FEW_ROWS):
-            return F.gelu(self._product(x))  # oneDNN's own takes seven times as long where there is no AVX-512
-        if num_rows <= _INNER_PRODUCT_ROWS:
-            return torch.ops.mkldnn._linear_pointwise(x, self._for_few(), self.bias, "gelu", [], "none")
-        return self._unfolded(self._for_many().run_gelu(self._folded(x)), x)
+        if not self.packed or (self.dtype == torch.float32 and x.shape[:-1].numel() > _FEW_ROWS):
+            return F.gelu(self._product(x, "none"))  # oneDNN's own takes seven times as long where there is no AVX-512
+        return self._product(x, "gelu")
 
     def add_to(self, total: Tensor, x: Tensor) -> Tensor:
         """``total + run(x)``; ``total`` is left as it is."""
         if not self.packed or not self.dtype == total.dtype == x.dtype:
-            return total + self._product(x)
+            return total + self._product(x, "none")
         if x.shape[:-1].numel() <= _INNER_PRODUCT_ROWS:
             return torch.ops.mkldnn._linear_pointwise.binary(x, total, self._for_few(), self.bias, "add")
         return self._unfolded(self._for_many().added(self._folded(total), self._folded(x)), x)
 
-    def _product(self, x: Tensor) -> Tensor:
+    def _product(self, x: Tensor, after: str) -> Tensor:
         x = x.to(self.dtype)
         if not self.packed:
             assert self._weight is not None
             return F.linear(x, self._weight, self.bias)
         if x.shape[:-1].numel() <= _INNER_PRODUCT_ROWS:
-            return torch.ops.mkldnn._linear_pointwise(x, self._for_few(), self.bias, "none", [], "none")
-        return self._unfolded(self._for_many().run(self._folded(x)), x)
+            return torch.ops.mkldnn._linear_pointwise(x, self._for_few(), self.bias, after, [], "none")
+        many, rows = self._for_many(), self._folded(x)
+        return self._unfolded(many.run(rows) if after == "none" else many.run_gelu(rows), x)
 
     def _for_few(self) -> Tensor:
         few: Any = self._few_rows
