@@ -1,8 +1,8 @@
 """The way of a frame: from the captured ring through the codec to the ring to be played, on time or not at all.
 
-What waits too long for the codec is skipped by whole frames; what lies unused before the loudspeaker is trimmed. The
-latency is measured for each frame: when its first sample is heard less when it was captured. All of it belongs to
-the thread that calls ``step``.
+It has two halves, which two threads may own: the :class:`Intake` encodes, the :class:`Outlet` decodes. What waits too
+long for the codec is skipped by whole frames; what lies unused before the loudspeaker is trimmed. The latency is
+measured for each frame: when its first sample is heard less when it was captured.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class LiveFigures:
     num_late: int = 0  # times the loudspeaker waited for the codec
     latency_s: float | None = None  # mouth to ear
     frame_s: float = 0.0
-    compute_s: float = 0.0  # the last second's mean
+    compute_s: float = 0.0  # from the frame's last sample on until it is decoded; the last second's mean
+    busy_s: float = 0.0  # of each frame's time, what the busiest thread of the codec computes
     is_behind: bool = False  # a frame was skipped within the last second
     peak: float = 0.0  # of the newest frame at the microphone, 1 = full scale
 
@@ -74,61 +75,50 @@ class Owner(Protocol):
     def show(self, figures: LiveFigures) -> None: ...
 
 
-class Passage:
-    """From the captured ring to the ring to be played, frame by frame."""
+@dataclass(frozen=True)
+class Encoded:
+    """A frame between the two halves: ``samples`` float32 [n], ``codes`` int16 [K, 1], its number among all captured
+    ones, when its encoding began and how long it took, and what was skipped so far before the codec, and when last."""
 
-    def __init__(self, codec: LiveCodec, owner: Owner, rings: Rings, device_rate: int) -> None:
+    number: int
+    samples: np.ndarray
+    codes: np.ndarray
+    started: float
+    encode_s: float
+    num_skipped: int
+    skipped_at: float
+
+
+class Intake:
+    """From the captured ring to codes, frame by frame. One thread's."""
+
+    def __init__(self, codec: LiveCodec, rings: Rings, device_rate: int) -> None:
         info = codec.info
-        self._owner, self._rings, self._rate = owner, rings, device_rate
+        self._rings, self._rate = rings, device_rate
         self._frame_size, self._codec_rate = info.frame_size, info.sample_rate
         self._encoder = codec.stream_encoder()
-        self._decoder = codec.stream_decoder()
         same = device_rate == info.sample_rate
         self._down = None if same else soxr.ResampleStream(device_rate, info.sample_rate, 1, dtype="float32")
-        self._up = None if same else soxr.ResampleStream(info.sample_rate, device_rate, 1, dtype="float32")
         self._waiting = np.zeros(0, np.float32)  # at the codec's rate
-        self._origin = self._read = int(rings.fields[CAPTURED])  # what came before the start is not for us
-        self._written_origin = int(rings.fields[WRITTEN])
+        self.origin = self._read = int(rings.fields[CAPTURED])  # what came before the start is not for us
         self._num_frames = self._num_skipped = 0
-        self._num_written = 0  # frames
-        self._trimmed = 0  # samples at the device's rate that were never written
-        self._unheard: deque[tuple[int, int]] = deque(maxlen=64)  # (captured frame, first written sample)
-        self._latency_s: float | None = None
-        self._compute_s: deque[float] = deque(maxlen=12)
-        self._idle: deque[int] = deque(maxlen=WATCH_FRAMES)
         self._skipped_at = -1e9
-        self._peak = 0.0
 
-    def step(self) -> bool:
-        """Do what is due; return whether there was a frame."""
+    def next(self) -> Encoded | None:
+        """Encode the next frame; None if there is no whole one yet."""
         self._take_captured()
         ready = len(self._waiting) // self._frame_size
-        self._measure()
         if not ready:
-            return False
+            return None
         if ready > MOST_BEHIND:
             self._waiting = self._waiting[(ready - 1) * self._frame_size :]
-            self._num_frames += ready - 1
             self._skip(ready - 1)
         frame, self._waiting = np.split(self._waiting, [self._frame_size])
         started = time.monotonic()
         codes = self._encoder.push(frame)
-        decoded = self._decode(codes)
-        self._peak = float(np.abs(frame).max())
-        self._compute_s.append(time.monotonic() - started)
-        self._owner.keep(frame, codes, decoded)
-        self._play(decoded)
-        self._num_frames += 1
-        self._show()
-        return True
-
-    def _decode(self, codes: np.ndarray) -> np.ndarray:
-        """What sounds of ``codes`` (int16 [K, 1]), float32 [n]."""
-        chosen = self._owner.codebooks
-        if not chosen:
-            return np.zeros(self._frame_size, np.float32)
-        self._decoder.set_codebooks(chosen)
-        return self._decoder.push(codes)
+        number, self._num_frames = self._num_frames, self._num_frames + 1
+        encode_s = time.monotonic() - started
+        return Encoded(number, frame, codes, started, encode_s, self._num_skipped, self._skipped_at)
 
     def _take_captured(self) -> None:
         fields = self._rings.fields
@@ -138,7 +128,6 @@ class Passage:
             per_frame = self._frame_size * self._rate // self._codec_rate
             frames = (due - per_frame) // per_frame
             self._read += frames * per_frame
-            self._num_frames += frames
             self._skip(frames)
             due -= frames * per_frame
         if due <= 0:
@@ -149,20 +138,77 @@ class Passage:
             block = self._down.resample_chunk(block)
         self._waiting = np.concatenate([self._waiting, block])
 
-    def _play(self, decoded: np.ndarray) -> None:
+    def _skip(self, frames: int) -> None:
+        self._num_frames += frames
+        self._num_skipped += frames
+        self._skipped_at = time.monotonic()
+
+
+class Outlet:
+    """From codes to the ring to be played, frame by frame. One thread's."""
+
+    def __init__(
+        self, codec: LiveCodec, owner: Owner, rings: Rings, device_rate: int, origin: int, *, side_by_side: bool
+    ) -> None:
+        """
+        Args:
+            origin: the intake's: number of the first captured sample that was for us.
+            side_by_side: whether the intake belongs to another thread, which encodes the next frame meanwhile.
+        """
+        info = codec.info
+        self._owner, self._rings, self._rate = owner, rings, device_rate
+        self._frame_size, self._codec_rate = info.frame_size, info.sample_rate
+        self._decoder = codec.stream_decoder()
+        same = device_rate == info.sample_rate
+        self._up = None if same else soxr.ResampleStream(info.sample_rate, device_rate, 1, dtype="float32")
+        self._origin, self._side_by_side = origin, side_by_side
+        self._written_origin = int(rings.fields[WRITTEN])
+        self._num_skipped = 0
+        self._num_written = 0  # frames
+        self._trimmed = 0  # samples at the device's rate that were never written
+        self._unheard: deque[tuple[int, int]] = deque(maxlen=64)  # (captured frame, first written sample)
+        self._latency_s: float | None = None
+        self._compute_s: deque[float] = deque(maxlen=12)
+        self._busy_s: deque[float] = deque(maxlen=12)
+        self._idle: deque[int] = deque(maxlen=WATCH_FRAMES)
+        self._skipped_at = -1e9
+
+    def finish(self, frame: Encoded) -> None:
+        """Decode, keep and play one frame, and show the figures."""
+        started = time.monotonic()
+        decoded = self._decode(frame.codes)
+        now = time.monotonic()
+        decode_s = now - started
+        self._compute_s.append(now - frame.started)
+        self._busy_s.append(max(frame.encode_s, decode_s) if self._side_by_side else frame.encode_s + decode_s)
+        self._owner.keep(frame.samples, frame.codes, decoded)
+        self._play(frame.number, decoded)
+        self._measure()
+        self._show(frame)
+
+    def _decode(self, codes: np.ndarray) -> np.ndarray:
+        """What sounds of ``codes`` (int16 [K, 1]), float32 [n]."""
+        chosen = self._owner.codebooks
+        if not chosen:
+            return np.zeros(self._frame_size, np.float32)
+        self._decoder.set_codebooks(chosen)
+        return self._decoder.push(codes)
+
+    def _play(self, number: int, decoded: np.ndarray) -> None:
         fields = self._rings.fields
         left = int(fields[WRITTEN]) - int(fields[PLAYED])
         per_frame = self._frame_size * self._rate // self._codec_rate
         if left > 4 * per_frame:
             self._idle.clear()
-            self._skip(1)
+            self._num_skipped += 1
+            self._skipped_at = time.monotonic()
             return
         block = np.asarray(decoded if self._up is None else self._up.resample_chunk(decoded), np.float32)
         self._idle.append(left)
         if len(self._idle) == self._idle.maxlen:
             block = self._trim(block)
         copy_in(self._rings.to_play, int(fields[WRITTEN]), block)
-        self._unheard.append((self._num_frames, self._num_written * per_frame - self._trimmed))
+        self._unheard.append((number, self._num_written * per_frame - self._trimmed))
         fields[WRITTEN] += len(block)
         self._num_written += 1
 
@@ -179,10 +225,6 @@ class Passage:
         trimmed[:fade] = trimmed[:fade] * up + block[:fade] * (1 - up)
         return trimmed
 
-    def _skip(self, frames: int) -> None:
-        self._num_skipped += frames
-        self._skipped_at = time.monotonic()
-
     def _measure(self) -> None:
         """Find the newest frame whose first sample's way to the ear is known."""
         while self._unheard:
@@ -196,16 +238,18 @@ class Passage:
                 self._latency_s = heard - spoken
             self._unheard.popleft()
 
-    def _show(self) -> None:
+    def _show(self, frame: Encoded) -> None:
+        skipped_at = max(frame.skipped_at, self._skipped_at)
         self._owner.show(
             LiveFigures(
-                num_frames=self._num_frames,
-                num_skipped=self._num_skipped,
+                num_frames=frame.number + 1,
+                num_skipped=frame.num_skipped + self._num_skipped,
                 num_late=int(self._rings.fields[STARVED]),
                 latency_s=self._latency_s,
                 frame_s=self._frame_size / self._codec_rate,
                 compute_s=sum(self._compute_s) / len(self._compute_s),
-                is_behind=time.monotonic() - self._skipped_at < 1.0,
-                peak=self._peak,
+                busy_s=sum(self._busy_s) / len(self._busy_s),
+                is_behind=time.monotonic() - skipped_at < 1.0,
+                peak=float(np.abs(frame.samples).max()),
             )
         )

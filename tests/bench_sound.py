@@ -222,13 +222,14 @@ def live(card: SoundCard, model: str, seconds: float) -> Verdict:
     first, last = seen.latency_s(slice(SETTLING_S, SETTLING_S + fifth)), seen.latency_s(slice(-fifth, None))
     settled = seen.memory[min(60, len(seen.memory) // 4)]
     growth = (seen.memory[-1] - settled) * 3600 / seconds
-    computes = sorted(f.compute_s for f in seen.figures)
+    computes, busy = (sorted(times) for times in zip(*((f.compute_s, f.busy_s) for f in seen.figures), strict=True))
     print(
         f"{figures.num_frames} frames in {seconds / 60:.1f} min, {figures.num_skipped} skipped, late"
         f" {figures.num_late} times; latency median {1000 * seen.latency_s(slice(None)):.0f} ms, first fifth"
         f" {1000 * first:.0f}, last {1000 * last:.0f}, most"
         f" {1000 * max(f.latency_s or 0 for f in seen.figures):.0f}; compute median"
-        f" {1000 * statistics.median(computes):.0f} ms a frame, most {1000 * computes[-1]:.0f};"
+        f" {1000 * statistics.median(computes):.0f} ms a frame, most {1000 * computes[-1]:.0f}, its"
+        f" busiest thread {1000 * statistics.median(busy):.0f} and {1000 * busy[-1]:.0f};"
         f" memory {settled:.0f} -> {seen.memory[-1]:.0f} MiB; {problem or 'no error'}"
     )
     verdict = Verdict()

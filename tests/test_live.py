@@ -16,7 +16,7 @@ from scipy import signal
 from mimi_gui.codes import CodecInfo
 from mimi_gui.duplex import DUPLEX_BYTES, PLAYED, STARVED, WRITTEN, Duplex, Rings, copy_in, copy_out
 from mimi_gui.errors import PlaybackUnavailable
-from mimi_gui.live import LiveFigures, LiveLoop, is_enough
+from mimi_gui.live import ALONE, SIDE_BY_SIDE, TOGETHER, LiveFigures, LiveLoop, way_of_work
 from mimi_gui.threads import narrowed
 from tests.sound_card import SoundCard, plugged_in
 from tests.test_sound_card import noise, wait_until
@@ -187,42 +187,124 @@ def test_a_sound_card_that_goes_ends_it_and_what_was_heard_is_kept(
 
 
 class Crew(Echo):
-    """Takes ``alone_s`` for a frame with one of torch's threads, 5 ms with more; notes how many there were."""
+    """Takes ``alone_s`` to encode a frame with one of torch's threads, 5 ms with more; notes threads and numbers."""
 
     def __init__(self, alone_s: float) -> None:
         super().__init__()
         self.alone_s = alone_s
-        self.seen: list[int] = []
+        self.seen: list[tuple[str, int]] = []
 
     def stream_encoder(self, num_codebooks: int | None = None) -> Crew:
         return self
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        self.seen.append(torch.get_num_threads())
-        self.work_s = self.alone_s if self.seen[-1] == 1 else 0.005
+        self.seen.append((threading.current_thread().name, torch.get_num_threads()))
+        self.work_s = self.alone_s if self.seen[-1][1] == 1 else 0.005
         return super().push(samples)
 
 
 @pytest.mark.sound
-@pytest.mark.parametrize(("alone_s", "num_threads"), [(0.03, 1), (0.1, 2)])
-def test_one_thread_computes_where_it_is_quick_enough(sound_card: SoundCard, alone_s: float, num_threads: int) -> None:
+@pytest.mark.parametrize(
+    ("alone_s", "side_by_side", "num_threads"), [(0.03, False, 1), (0.06, True, 1), (0.12, False, 2)]
+)
+def test_how_the_threads_share_the_work(
+    sound_card: SoundCard, alone_s: float, side_by_side: bool, num_threads: int
+) -> None:
     crew = Crew(alone_s)
     loop = LiveLoop(crew, longest_s=60)
     loop.open()
     with narrowed(2):
-        loop.run(lambda: loop.figures.num_frames > 3)
+        loop.run(lambda: loop.figures.num_frames > 6)
         assert torch.get_num_threads() == 2
     loop.close()
-    assert set(crew.seen) == {1, 2}  # both were tried
-    assert set(crew.seen[-3:]) == {num_threads}
+    here = threading.current_thread().name
+    assert {(here, 1), (here, 2)} <= set(crew.seen)  # both were tried
+    (name, number) = crew.seen[-1]
+    assert number == num_threads
+    assert (name != here) is side_by_side
 
 
 @pytest.mark.parametrize(
-    ("alone_s", "together_s", "enough"),
-    [(0.03, 0.02, True), (0.039, 0.02, True), (0.045, 0.04, False), (0.3, 0.31, True), (0.3, 0.2, False)],
+    ("alone_s", "together_s", "way"),
+    [
+        ((0.02, 0.019), 0.02, ALONE),
+        ((0.02, 0.025), 0.02, SIDE_BY_SIDE),
+        ((0.05, 0.04), 0.08, SIDE_BY_SIDE),
+        ((0.3, 0.1), 0.4, SIDE_BY_SIDE),
+        ((0.1, 0.2), 0.15, TOGETHER),
+    ],
 )
-def test_when_one_thread_is_enough(alone_s: float, together_s: float, enough: bool) -> None:
-    assert is_enough(alone_s, together_s, frame_s=0.08) is enough
+def test_how_a_frame_is_computed(alone_s: tuple[float, float], together_s: float, way: str) -> None:
+    assert way_of_work(alone_s, together_s, frame_s=0.08) == way
+
+
+class Twins(Echo):
+    """Takes 60 ms to encode and 60 ms to decode: only two threads at a time are quick enough."""
+
+    def stream_encoder(self, num_codebooks: int | None = None) -> Twins:
+        return self
+
+    def stream_decoder(self, codebooks: object = None) -> EchoDecoder:
+        return SlowEchoDecoder(self)
+
+
+class SlowEchoDecoder(EchoDecoder):
+    def push(self, codes: np.ndarray) -> np.ndarray:
+        time.sleep(0.06)
+        return self._gain * self._codec._frames[int(codes[0, 0])]
+
+
+@pytest.mark.sound
+def test_side_by_side_nothing_is_lost_or_swapped(sound_card: SoundCard) -> None:
+    loop = LiveLoop(Twins(0.06), longest_s=60)
+    loop.open()
+    with narrowed(2), running(loop), sound_card.speaking(noise(3.0, channels=2)):
+        wait_until(lambda: loop.figures.num_frames > 40, 20)
+    figures = loop.figures
+    assert figures.num_skipped == 0
+    assert figures.compute_s == pytest.approx(0.12, abs=0.02)  # a frame's way through both
+    assert figures.busy_s == pytest.approx(0.06, abs=0.01)
+    assert np.abs(loop.source.kept()).max() > 0.2
+    np.testing.assert_array_equal(loop.source.kept(), loop.reconstruction.kept())
+    numbers = loop.codes[0]
+    np.testing.assert_array_equal(np.diff(numbers), 1)
+
+
+@pytest.mark.sound
+def test_an_error_in_either_half_ends_it(sound_card: SoundCard) -> None:
+    class Broken(Twins):
+        def push(self, samples: np.ndarray) -> np.ndarray:
+            if len(self._frames) > 25:
+                raise RuntimeError("no more")
+            return super().push(samples)
+
+    class Mute(Twins):
+        def stream_decoder(self, codebooks: object = None) -> EchoDecoder:
+            return Bad(self)
+
+    class Bad(SlowEchoDecoder):
+        def push(self, codes: np.ndarray) -> np.ndarray:
+            if len(self._codec._frames) > 25:
+                raise RuntimeError("no more")
+            return super().push(codes)
+
+    for codec in (Broken(0.06), Mute(0.06)):
+        loop = LiveLoop(codec, longest_s=60)
+        loop.open()
+        with pytest.raises(RuntimeError, match="no more"):
+            loop.run(lambda: False)
+        loop.close()
+        assert loop.take() is not None
+        assert "live-encoder" not in {thread.name.rsplit("_", 1)[0] for thread in threading.enumerate()}
+
+
+@pytest.mark.sound
+def test_a_full_hour_ends_it_side_by_side(sound_card: SoundCard) -> None:
+    loop = LiveLoop(Twins(0.06), longest_s=0.8)
+    loop.open()
+    loop.run(lambda: False)
+    loop.close()
+    assert loop.codes.shape == (32, 10)
 
 
 @pytest.mark.sound

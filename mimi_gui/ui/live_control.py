@@ -138,7 +138,7 @@ class LiveControl(QObject):
     @Slot()
     def _tick(self) -> None:
         figures = self.figures
-        is_tight = figures.compute_s > _MOST_OF_A_FRAME * figures.frame_s > 0
+        is_tight = figures.busy_s > _MOST_OF_A_FRAME * figures.frame_s > 0
         interval_ms = 2 * _TICK_MS if is_tight else _TICK_MS
         if self._timer.interval() != interval_ms:
             self._timer.setInterval(interval_ms)
