@@ -101,8 +101,8 @@ class LiveLoop:
             self._child = None
 
     def run(self, cancel: Callable[[], bool], on_frame: Callable[[], None] | None = None) -> None:
-        """Pass frames through the codec until ``cancel()``, an hour is full, or the devices go (see
-        ``error``). ``on_frame`` is called after each, when its sound is on its way.
+        """Pass frames through the codec until ``cancel()``, an hour is full, or the devices go (see ``error``).
+        ``on_frame`` is called after each, or after a few that went through it together, when their sound is on its way.
 
         Raises:
             PlaybackUnavailable: not open.
@@ -228,11 +228,14 @@ class LiveLoop:
         return LiveTake(Codes(self.codes.copy(), length, self._info, metadata), source, reconstruction)
 
     def keep(self, samples: np.ndarray, codes: np.ndarray, decoded: np.ndarray) -> None:
-        """Keep one frame: float32 [n], int16 [K, 1], float32 [n]. Only ``run``'s thread."""
+        """Keep frames: float32 [n * frame_size], int16 [K, n], float32 [n * frame_size]. Only ``run``'s thread. What
+        finds no room is left out.
+        """
         self.source.append(samples)
         self.reconstruction.append(decoded)
-        self._kept[:, self._num_kept] = codes[:, 0]
-        self._num_kept += 1
+        end = min(self._num_kept + codes.shape[1], self._kept.shape[1])
+        self._kept[:, self._num_kept : end] = codes[:, : end - self._num_kept]
+        self._num_kept = end
 
     def show(self, figures: LiveFigures) -> None:
         """Replace the figures. Only ``run``'s thread."""

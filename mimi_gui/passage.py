@@ -1,8 +1,10 @@
 """The way of a frame: from the captured ring through the codec to the ring to be played, on time or not at all.
 
-It has two halves, which two threads may own: the :class:`Intake` encodes, the :class:`Outlet` decodes. What waits too
-long for the codec is skipped by whole frames; what lies unused before the loudspeaker is trimmed. The latency is
-measured for each frame: when its first sample is heard less when it was captured.
+It has two halves, which two threads may own: the :class:`Intake` encodes, the :class:`Outlet` decodes. Frames that
+wait for the codec go through it together, which takes little longer than one: most of a frame's time is the weights'
+way from memory. Only what waits too long even so is skipped, by whole frames. What lies unused before the loudspeaker
+is trimmed, the more reluctantly the more often sound came late. The latency is measured for each frame: when its first
+sample is heard less when it was captured.
 """
 
 from __future__ import annotations
@@ -27,8 +29,12 @@ from mimi_gui.duplex import (
     copy_out,
 )
 
-MOST_BEHIND = 3  # frames waiting for the codec: beyond that all but the newest are skipped
-WATCH_FRAMES = 12  # sound that lay in the ring unused for so long is trimmed
+MOST_TOGETHER = 3  # frames at a time; with a full-size checkpoint they take 1.5 times as long as one
+MOST_BEHIND = 5  # frames waiting for the codec: beyond that all but the newest are skipped
+MOST_UNPLAYED = 7  # frames before a loudspeaker that takes none
+WATCH_PUSHES = 12  # sound that lay in the ring unused for so long is trimmed
+MARGIN_STEP_S, MOST_MARGIN_S = 0.020, 0.120  # more of it is left for each time that sound came late, up to here,
+CALM_S = 30.0  # and less again after so long without
 
 
 class LiveCodec(Protocol):
@@ -50,8 +56,8 @@ class LiveFigures:
     num_late: int = 0  # times the loudspeaker waited for the codec
     latency_s: float | None = None  # mouth to ear
     frame_s: float = 0.0
-    compute_s: float = 0.0  # from the frame's last sample on until it is decoded; the last second's mean
-    busy_s: float = 0.0  # of each frame's time, what the busiest thread of the codec computes
+    compute_s: float = 0.0  # from when encoding began until it was decoded; the last second's mean
+    busy_s: float = 0.0  # what the busiest thread of the codec computes for each frame
     is_behind: bool = False  # a frame was skipped within the last second
     peak: float = 0.0  # of the newest frame at the microphone, 1 = full scale
 
@@ -77,8 +83,8 @@ class Owner(Protocol):
 
 @dataclass(frozen=True)
 class Encoded:
-    """A frame between the two halves: ``samples`` float32 [n], ``codes`` int16 [K, 1], its number among all captured
-    ones, when its encoding began and how long it took, and what was skipped so far before the codec, and when last."""
+    """Frames between the two halves, float32 [n * frame_size] and int16 [K, n]; the first one's number among all
+    captured ones, when encoding began and how long it took, what was skipped so far before the codec, and when last."""
 
     number: int
     samples: np.ndarray
@@ -87,6 +93,10 @@ class Encoded:
     encode_s: float
     num_skipped: int
     skipped_at: float
+
+    @property
+    def num_frames(self) -> int:
+        return self.codes.shape[1]
 
 
 class Intake:
@@ -105,7 +115,7 @@ class Intake:
         self._skipped_at = -1e9
 
     def next(self) -> Encoded | None:
-        """Encode the next frame; None if there is no whole one yet."""
+        """Encode the frames that are there, at most :data:`MOST_TOGETHER`; None if there is no whole one yet."""
         self._take_captured()
         ready = len(self._waiting) // self._frame_size
         if not ready:
@@ -113,12 +123,14 @@ class Intake:
         if ready > MOST_BEHIND:
             self._waiting = self._waiting[(ready - 1) * self._frame_size :]
             self._skip(ready - 1)
-        frame, self._waiting = np.split(self._waiting, [self._frame_size])
+            ready = 1
+        ready = min(ready, MOST_TOGETHER)
+        samples, self._waiting = np.split(self._waiting, [ready * self._frame_size])
         started = time.monotonic()
-        codes = self._encoder.push(frame)
-        number, self._num_frames = self._num_frames, self._num_frames + 1
+        codes = self._encoder.push(samples)
+        number, self._num_frames = self._num_frames, self._num_frames + ready
         encode_s = time.monotonic() - started
-        return Encoded(number, frame, codes, started, encode_s, self._num_skipped, self._skipped_at)
+        return Encoded(number, samples, codes, started, encode_s, self._num_skipped, self._skipped_at)
 
     def _take_captured(self) -> None:
         fields = self._rings.fields
@@ -170,37 +182,52 @@ class Outlet:
         self._latency_s: float | None = None
         self._compute_s: deque[float] = deque(maxlen=12)
         self._busy_s: deque[float] = deque(maxlen=12)
-        self._idle: deque[int] = deque(maxlen=WATCH_FRAMES)
+        self._idle: deque[int] = deque(maxlen=WATCH_PUSHES)
         self._skipped_at = -1e9
+        self._margin_s = HOLD_S
+        self._num_late, self._late_at = 0, time.monotonic()
 
     def finish(self, frame: Encoded) -> None:
-        """Decode, keep and play one frame, and show the figures."""
+        """Decode, keep and play frames, and show the figures."""
         started = time.monotonic()
         decoded = self._decode(frame.codes)
         now = time.monotonic()
         decode_s = now - started
         self._compute_s.append(now - frame.started)
-        self._busy_s.append(max(frame.encode_s, decode_s) if self._side_by_side else frame.encode_s + decode_s)
+        busy_s = max(frame.encode_s, decode_s) if self._side_by_side else frame.encode_s + decode_s
+        self._busy_s.append(busy_s / frame.num_frames)
         self._owner.keep(frame.samples, frame.codes, decoded)
-        self._play(frame.number, decoded)
+        self._set_margin()
+        self._play(frame, decoded)
         self._measure()
         self._show(frame)
 
     def _decode(self, codes: np.ndarray) -> np.ndarray:
-        """What sounds of ``codes`` (int16 [K, 1]), float32 [n]."""
+        """What sounds of ``codes`` (int16 [K, n]), float32 [n * frame_size]."""
         chosen = self._owner.codebooks
         if not chosen:
-            return np.zeros(self._frame_size, np.float32)
+            return np.zeros(codes.shape[1] * self._frame_size, np.float32)
         self._decoder.set_codebooks(chosen)
         return self._decoder.push(codes)
 
-    def _play(self, number: int, decoded: np.ndarray) -> None:
+    def _set_margin(self) -> None:
+        """Leave more sound in the ring where some came late, and less again after a while."""
+        now, num_late = time.monotonic(), int(self._rings.fields[STARVED])
+        if num_late > self._num_late:
+            self._margin_s = min(self._margin_s + MARGIN_STEP_S, MOST_MARGIN_S)
+        elif now - self._late_at > CALM_S:
+            self._margin_s = max(self._margin_s - MARGIN_STEP_S, HOLD_S)
+        else:
+            return
+        self._num_late, self._late_at = num_late, now
+
+    def _play(self, frame: Encoded, decoded: np.ndarray) -> None:
         fields = self._rings.fields
         left = int(fields[WRITTEN]) - int(fields[PLAYED])
         per_frame = self._frame_size * self._rate // self._codec_rate
-        if left > 4 * per_frame:
+        if left > MOST_UNPLAYED * per_frame:
             self._idle.clear()
-            self._num_skipped += 1
+            self._num_skipped += frame.num_frames
             self._skipped_at = time.monotonic()
             return
         block = np.asarray(decoded if self._up is None else self._up.resample_chunk(decoded), np.float32)
@@ -208,15 +235,16 @@ class Outlet:
         if len(self._idle) == self._idle.maxlen:
             block = self._trim(block)
         copy_in(self._rings.to_play, int(fields[WRITTEN]), block)
-        self._unheard.append((number, self._num_written * per_frame - self._trimmed))
+        for i in range(frame.num_frames):
+            self._unheard.append((frame.number + i, (self._num_written + i) * per_frame - self._trimmed))
         fields[WRITTEN] += len(block)
-        self._num_written += 1
+        self._num_written += frame.num_frames
 
     def _trim(self, block: np.ndarray) -> np.ndarray:
         """Leave out, by a short cross-fade, what has lain in the ring unused for a second: it is only delay."""
-        fade, margin = round(FADE_S * self._rate), round(HOLD_S * self._rate)
+        fade, margin = round(FADE_S * self._rate), round(self._margin_s * self._rate)
         excess = min(min(self._idle) - margin, len(block) - fade)
-        if excess < margin:
+        if excess < round(HOLD_S * self._rate):
             return block
         self._idle.clear()
         self._trimmed += excess
@@ -242,7 +270,7 @@ class Outlet:
         skipped_at = max(frame.skipped_at, self._skipped_at)
         self._owner.show(
             LiveFigures(
-                num_frames=frame.number + 1,
+                num_frames=frame.number + frame.num_frames,
                 num_skipped=frame.num_skipped + self._num_skipped,
                 num_late=int(self._rings.fields[STARVED]),
                 latency_s=self._latency_s,

@@ -26,7 +26,7 @@ FRAME = 1920
 
 
 class Echo:
-    """A codec that says what it hears; ``work_s`` per frame."""
+    """A codec that says what it hears; ``work_s`` for each frame."""
 
     def __init__(self, work_s: float = 0.0) -> None:
         self.info = CodecInfo()
@@ -47,10 +47,11 @@ class Echo:
         return self
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        time.sleep(self.work_s)
-        number = len(self._frames) % 2048
-        self._frames[len(self._frames)] = samples.copy()
-        return np.full((32, 1), number, np.int16)
+        frames = samples.reshape(-1, FRAME).copy()
+        time.sleep(self.work_s * len(frames))
+        numbers = np.arange(len(self._frames), len(self._frames) + len(frames))
+        self._frames |= dict(zip(numbers.tolist(), frames, strict=True))
+        return np.repeat(numbers[None].astype(np.int16), 32, axis=0)
 
 
 class EchoDecoder:
@@ -62,7 +63,7 @@ class EchoDecoder:
         self._gain = len(codebooks) / 32
 
     def push(self, codes: np.ndarray) -> np.ndarray:
-        return self._gain * self._codec._frames[len(self._codec._frames) - 1]
+        return self._gain * np.concatenate([self._codec._frames[number] for number in codes[0].tolist()])
 
 
 @contextmanager
@@ -158,8 +159,35 @@ def test_a_codec_that_is_too_slow_skips_whole_frames_and_says_so(sound_card: Sou
         figures = loop.figures
     assert figures.num_skipped > 5
     assert figures.is_behind
-    assert max(latencies[len(latencies) // 2 :]) < 0.9  # it does not grow
+    assert max(latencies[len(latencies) // 2 :]) < 1.2  # it does not grow
     assert 30 < figures.num_frames <= 51  # the rest waits for the codec
+
+
+class Bus(Echo):
+    """Takes 120 ms for one frame, and for three: those that wait have to go together."""
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        time.sleep(0.12)
+        return super().push(samples)
+
+
+@pytest.mark.sound
+def test_frames_that_wait_go_together_and_none_is_skipped(sound_card: SoundCard) -> None:
+    loop = LiveLoop(Bus(), longest_s=60)
+    loop.open()
+    with running(loop), sound_card.speaking(noise(4.0, channels=2)):
+        wait_until(lambda: loop.figures.num_frames > 60, 20)
+        late = loop.figures.num_late
+        wait_until(lambda: loop.figures.num_frames > 100, 20)
+    figures = loop.figures
+    assert figures.num_skipped == 0
+    assert figures.num_late - late <= 4  # enough lies ready by now
+    assert figures.num_frames == loop.codes.shape[1]
+    assert figures.latency_s is not None
+    assert figures.latency_s < 0.6
+    assert figures.busy_s < 0.1
+    np.testing.assert_array_equal(np.diff(loop.codes[0]), 1)
+    np.testing.assert_array_equal(loop.source.kept(), loop.reconstruction.kept())
 
 
 @pytest.mark.sound
@@ -251,7 +279,7 @@ class Twins(Echo):
 class SlowEchoDecoder(EchoDecoder):
     def push(self, codes: np.ndarray) -> np.ndarray:
         time.sleep(0.06)
-        return self._gain * self._codec._frames[int(codes[0, 0])]
+        return super().push(codes)
 
 
 @pytest.mark.sound
