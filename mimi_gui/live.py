@@ -25,7 +25,7 @@ from mimi_gui.codes import Codes
 from mimi_gui.duplex import DUPLEX_BYTES, MUTED, Rings
 from mimi_gui.errors import PlaybackUnavailable
 from mimi_gui.kept_sound import KeptSound
-from mimi_gui.passage import Encoded, Intake, LiveCodec, LiveFigures, Outlet
+from mimi_gui.passage import MOST_TOGETHER, Encoded, Intake, LiveCodec, LiveFigures, Outlet
 from mimi_gui.priority import hurried
 from mimi_gui.sound_child import OPEN_WAIT_S, SoundChild, sentence
 from mimi_gui.threads import narrowed
@@ -113,6 +113,8 @@ class LiveLoop:
         with hurried():
             way = self._way_of_work()
             with narrowed(1) if way != TOGETHER else contextlib.nullcontext():
+                for num_frames in range(2, MOST_TOGETHER + 1):
+                    self._try(num_frames)  # weights are put into the order for it now, not when there is no time
                 rate, side_by_side = self._facts["sample_rate"], way == SIDE_BY_SIDE
                 intake = Intake(self._codec, rings, rate)
                 outlet = Outlet(self._codec, self, rings, rate, intake.origin, side_by_side=side_by_side)
@@ -149,20 +151,23 @@ class LiveLoop:
         return way_of_work(alone_s, together_s, self._info.frame_size / self._info.sample_rate)
 
     def _trial(self) -> tuple[float, float]:
-        """Seconds that encoding and decoding a frame of silence take at best (what else the machine does just now says
-        nothing of the next hour), in streams that are thrown away; in the first one the libraries choose their
-        kernels: it does not count.
+        """Seconds that encoding and decoding a frame of silence take at best: what else the machine does just now says
+        nothing of the next hour. In the first one the libraries choose their kernels: it does not count.
         """
-        encoder, decoder = self._codec.stream_encoder(), self._codec.stream_decoder()
-        end, encode_s, decode_s = time.monotonic() + TRIAL_S, [], []
-        while (n := len(encode_s)) < TRIAL_FRAMES or (n < MOST_TRIAL_FRAMES and time.monotonic() < end):
-            started = time.monotonic()
-            codes = encoder.push(np.zeros(self._info.frame_size, np.float32))
-            encoded = time.monotonic()
-            decoder.push(codes)
-            encode_s.append(encoded - started)
-            decode_s.append(time.monotonic() - encoded)
-        return min(encode_s[1:]), min(decode_s[1:])
+        taken: list[tuple[float, float]] = []
+        end = time.monotonic() + TRIAL_S
+        while len(taken) < TRIAL_FRAMES or (len(taken) < MOST_TRIAL_FRAMES and time.monotonic() < end):
+            taken.append(self._try(1))
+        encode_s, decode_s = zip(*taken[1:], strict=True)
+        return min(encode_s), min(decode_s)
+
+    def _try(self, num_frames: int) -> tuple[float, float]:
+        """Encode and decode silence in streams that are thrown away; return the seconds of both."""
+        started = time.monotonic()
+        codes = self._codec.stream_encoder().push(np.zeros(num_frames * self._info.frame_size, np.float32))
+        encoded = time.monotonic()
+        self._codec.stream_decoder().push(codes)
+        return encoded - started, time.monotonic() - encoded
 
     def set_codebooks(self, codebooks: Iterable[int]) -> None:
         """From the next frame on, decode these (numbers from 0; none = silence); all are kept."""

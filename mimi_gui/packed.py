@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 _BF16_ERROR = 0.02  # relative; rounding gives 0.003 to 0.006, a wrong kernel 1
 _FEW_ROWS = 4  # a call more costs as much as the slower gelu of so many
-_INNER_PRODUCT_ROWS = 2
+_INNER_PRODUCT_ROWS = 6
 _MOST_LAYOUTS = 4  # of one layer's weights in memory; a processor was seen to want 3
 _MD_PADDING = 27  # the word between data type and padded dimensions in oneDNN's dnnl_memory_desc, never written to
 
@@ -228,9 +228,10 @@ class PairedTaps:
 class Linear:
     """``x @ weight.T + bias``, with what follows it (gelu, adding to a residual) in the same pass where oneDNN can.
 
-    On the CPU oneDNN's inner product has the one or two rows of a frame, where all depends on how the weights come from
-    memory; more rows go as a convolution with one tap. The other way round a frame takes 9 % and a few seconds 5 to
-    20 % more (one core of a Zen 3). The weights are kept in the order of either once it is used.
+    On the CPU oneDNN's inner product has the rows of one to three frames, where all depends on how the weights come
+    from memory; more rows go as a convolution with one tap. The other way round a frame takes 9 % and a few seconds 5
+    to 20 % more (one core of a Zen 3); two and three frames take the same, and 300 MB less memory this way. The weights
+    are kept in the order of either once it is used.
 
     In bfloat16 (``dtype``) only the product is: what comes in is rounded to it, what goes out is float32 again, save
     from ``run_gelu``, whose result another product takes.
