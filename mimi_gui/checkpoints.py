@@ -92,9 +92,7 @@ def find_checkpoint(model_name: str) -> Checkpoint | None:
     return _cached(name)
 
 
-def fetch_checkpoint(
-    model_name: str, *, progress: Progress | None = None, cancel: Cancel | None = None
-) -> Checkpoint:
+def fetch_checkpoint(model_name: str, *, progress: Progress | None = None, cancel: Cancel | None = None) -> Checkpoint:
     """Find a checkpoint, download it if it is a hub id that is not here yet, and know its digest.
 
     An interrupted download goes on where it stopped at the next call. Blocking: not for the GUI thread.

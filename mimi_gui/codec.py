@@ -294,9 +294,7 @@ class MimiCodec:
                 progress(stream.num_frames, total)
         return samples[:num_samples]
 
-    def stream_encoder(
-        self, num_codebooks: int | None = None, *, chunk_frames: int | None = None
-    ) -> StreamEncoder:
+    def stream_encoder(self, num_codebooks: int | None = None, *, chunk_frames: int | None = None) -> StreamEncoder:
         """A new stream that turns audio into tokens as it comes. ``chunk_frames``: most frames computed at once."""
         return StreamEncoder(self._open(), self._num_codebooks(num_codebooks), self._chunk_frames(chunk_frames))
 

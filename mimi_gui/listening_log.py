@@ -78,8 +78,7 @@ def report_lines(log: Mapping[str, Any]) -> list[str]:
         if name == "signals" and isinstance(value, list):
             lines += [f"  {'reference' if i == 0 else 'take'}: {_signal_words(one)}" for i, one in enumerate(value)]
             continue
-        lines.append(f"  {name}:"
-                     f" {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+        lines.append(f"  {name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
     if isinstance(versions, dict):
         lines.append("  versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()))
     trials = log.get("trials")

@@ -80,8 +80,7 @@ def test_answer_only_after_all_three(played: str) -> None:
 
 
 def test_all_four_draws_occur_evenly() -> None:
-    """X and the side of A are drawn independently (chi-square, p > 1e-6 so that it fails once in a million).
-    """
+    """X and the side of A are drawn independently (chi-square, p > 1e-6 so that it fails once in a million)."""
     seen: Counter[tuple[int, int]] = Counter()
     for _ in range(100):
         for entry in run(0.5, trials=25).log()["trials"]:

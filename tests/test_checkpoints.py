@@ -334,9 +334,7 @@ def test_another_model_is_refused_before_its_weights_are_downloaded(
         (ConnectionError("no route"), "cannot be reached", "The download fails"),
     ],
 )
-def test_why_a_download_failed(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, words: str, hint: str
-) -> None:
+def test_why_a_download_failed(monkeypatch: pytest.MonkeyPatch, error: Exception, words: str, hint: str) -> None:
     fail_hub(monkeypatch, error)
     with pytest.raises(ModelUnavailable, match=words) as caught:
         fetch_checkpoint("some/mimi")

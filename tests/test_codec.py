@@ -83,9 +83,7 @@ def test_fewer_codebooks_are_the_first_rows(
     assert_same_sound(tiny_codec.decode(codes), hf_decode(hf, codes.array)[: len(clip)])
 
 
-def test_a_number_of_codebooks_decodes_the_first(
-    tiny_codec: MimiCodec, hf: MimiModel, recording: np.ndarray
-) -> None:
+def test_a_number_of_codebooks_decodes_the_first(tiny_codec: MimiCodec, hf: MimiModel, recording: np.ndarray) -> None:
     codes = tiny_codec.encode(recording[:48_000])
     for k in (1, 5, 32):
         assert_same_sound(tiny_codec.decode(codes, codebooks=k), hf_decode(hf, codes.array[:k])[:48_000])

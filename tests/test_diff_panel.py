@@ -22,9 +22,7 @@ from tests.test_main_window import House
 
 
 @pytest.fixture
-def house(
-    qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[House]:
+def house(qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     path = tmp_path / "clip.wav"
     soundfile.write(path, 0.3 * np.sin(np.arange(48_000) ** 1.3 / 30), 24_000)

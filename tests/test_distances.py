@@ -89,9 +89,7 @@ def test_lsd_against_scipy() -> None:
     def spectrum(x: np.ndarray) -> np.ndarray:
         x = np.pad(x.astype(np.float64), 1024, mode="reflect")
         window = scipy.signal.get_window("hann", 2048)
-        return np.abs(
-            scipy.signal.stft(x, window=window, nperseg=2048, noverlap=1536, boundary=None, padded=False)[2]
-        )
+        return np.abs(scipy.signal.stft(x, window=window, nperseg=2048, noverlap=1536, boundary=None, padded=False)[2])
 
     a, b = spectrum(s), spectrum(e)
     floor = a.max() * 1e-4

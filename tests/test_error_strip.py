@@ -28,8 +28,7 @@ def test_the_damaged_frame_is_found(source: np.ndarray, metric: str) -> None:
 
 
 def test_a_gain_is_measured_exactly(source: np.ndarray) -> None:
-    """Halving is ln 2 nepers in each band and 6.02 dB in each bin; the difference is a quarter of the energy.
-    """
+    """Halving is ln 2 nepers in each band and 6.02 dB in each bin; the difference is a quarter of the energy."""
     half = source * 0.5
     np.testing.assert_allclose(error_strip(source, half, 24_000, FRAME).values, np.log(2), atol=1e-4)
     np.testing.assert_allclose(error_strip(source, half, 24_000, FRAME, "lsd").values, 6.0206, atol=0.05)

@@ -69,7 +69,8 @@ def test_context_stops_at_the_ends_and_the_row_at_its_longest() -> None:
     excerpts = Excerpts.of_frames([(0, 1), (50, 53), (98, 100)], context_frames=2, **grid)
     assert excerpts.spans == ((0, 30), (480, 550), (960, 995))
     assert Excerpts.of_frames([(i, i + 1) for i in range(100)], most_s=1.0, **grid).spans == tuple(
-        (10 * i, 10 * i + 10) for i in range(4)  # each takes 0.1 s and a gap of 0.15 s
+        (10 * i, 10 * i + 10)
+        for i in range(4)  # each takes 0.1 s and a gap of 0.15 s
     )
     assert len(Excerpts.of_frames([(0, 90), (95, 96)], most_s=1.0, **grid).spans) == 1
     assert Excerpts.of_frames([], **grid).num_samples == 0

@@ -18,8 +18,16 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 QT = {"PySide6", "pyqtgraph", "shiboken6"}
 TORCH = {"torch", "transformers"}
 MAY_IMPORT_TORCH = {
-    "codec.py", "streaming.py", "batches.py", "engine.py", "graphs.py", "transfers.py", "kernels.py", "latents.py",
-    "packed.py", "openvino_engine.py",
+    "codec.py",
+    "streaming.py",
+    "batches.py",
+    "engine.py",
+    "graphs.py",
+    "transfers.py",
+    "kernels.py",
+    "latents.py",
+    "packed.py",
+    "openvino_engine.py",
 }
 
 # Lower floors never import higher ones. Modules on the same floor may import each other without circles.
@@ -170,7 +178,10 @@ def test_a_round_trip_needs_neither_qt_nor_sound(tiny_checkpoint: Path, speech: 
 
     done = subprocess.run(
         [sys.executable, "-c", ROUND_TRIP, str(speech), str(tiny_checkpoint), str(tmp_path)],
-        capture_output=True, text=True, cwd=ROOT, timeout=300,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     seconds_in = soundfile.info(speech).duration

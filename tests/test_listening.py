@@ -72,8 +72,7 @@ def test_impossible_scores_are_refused() -> None:
 
 
 def test_walds_bounds_keep_their_promise() -> None:
-    """4000 guessers and 4000 who hear 80 %: false alarms at most 5 %, misses at most 10 % (and some slack).
-    """
+    """4000 guessers and 4000 who hear 80 %: false alarms at most 5 %, misses at most 10 % (and some slack)."""
     test, rng = SequentialTest(), np.random.default_rng(8)
 
     def run(rate: float) -> float:
@@ -100,9 +99,7 @@ def test_walds_bounds_are_the_likelihood_ratio() -> None:
     for n in range(1, 60):
         for c in range(n + 1):
             ratio = c * np.log(0.8 / 0.5) + (n - c) * np.log(0.2 / 0.5)
-            expected = (
-                "heard" if ratio >= np.log(18) else "not heard" if ratio <= np.log(0.1 / 0.95) else "go on"
-            )
+            expected = "heard" if ratio >= np.log(18) else "not heard" if ratio <= np.log(0.1 / 0.95) else "go on"
             assert test.verdict(c, n) == expected
 
 

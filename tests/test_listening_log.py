@@ -139,6 +139,7 @@ def test_a_setup_tells_what_was_played(tmp_path: Path) -> None:
 
 def forged(log: dict[str, Any], **trial: Any) -> dict[str, Any]:
     """``log`` with its first trial changed and every hash computed anew."""
+
     def plain(entry: dict[str, Any]) -> dict[str, Any]:
         return {k: v for k, v in entry.items() if k != "hash"}
 

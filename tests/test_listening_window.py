@@ -245,9 +245,7 @@ def test_training_is_not_logged(house: House, clip: Path) -> None:
     test.set_theme(LIGHT)
 
 
-def test_the_levels_of_a_staircase_are_what_the_codec_decodes(
-    house: House, clip: Path, tiny_codec: MimiCodec
-) -> None:
+def test_the_levels_of_a_staircase_are_what_the_codec_decodes(house: House, clip: Path, tiny_codec: MimiCodec) -> None:
     house.open(clip)
     test = house.begin("staircase")
     prepared = test._prepared
@@ -405,9 +403,7 @@ def test_x_is_drawn_by_secrets(house: House, clip: Path) -> None:
     assert house.begin("abx")._draw is secrets.randbelow
 
 
-def test_a_late_loop_costs_no_more_than_its_context(
-    tiny_codec: MimiCodec, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_late_loop_costs_no_more_than_its_context(tiny_codec: MimiCodec, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is decoded is a part of the tokens, and sounds as the whole does (two layers look back 500 frames)."""
     monkeypatch.setattr(listening_sources, "_CONTEXT_FRAMES", 510)
     info, rng = tiny_codec.info, np.random.default_rng(0)

@@ -73,9 +73,7 @@ class House:
 
 
 @pytest.fixture
-def house(
-    qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[House]:
+def house(qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     made = House(qtbot, tmp_path, str(tiny_checkpoint))
     made.window.start([])

@@ -117,9 +117,7 @@ def test_results_are_json(pair) -> None:
     assert {"key", "name", "group", "unit", "better", "value", "reason", "note"} == set(rows[0])
 
 
-@pytest.mark.parametrize(
-    ("value", "reason"), [(None, ""), (1.0, "because"), (float("nan"), ""), (float("inf"), "")]
-)
+@pytest.mark.parametrize(("value", "reason"), [(None, ""), (1.0, "because"), (float("nan"), ""), (float("inf"), "")])
 def test_a_result_is_a_value_or_a_reason(value: float | None, reason: str) -> None:
     with pytest.raises(ValueError, match="si_sdr"):
         MetricResult(METRICS["si_sdr"], value, reason)

@@ -88,7 +88,7 @@ def test_both_are_equally_loud_as_they_are_heard(
 ) -> None:
     """Whatever rate the file has: what counts is what the loudspeakers get of both, over the loop."""
     samples = noise(3.0, rate, low_hz, high_hz, 0.9) + noise(3.0, rate, 500, 600, 0.05)
-    samples[: rate] *= 0.1
+    samples[:rate] *= 0.1
     path = tmp_path / "noise.wav"
     soundfile.write(path, samples, rate, subtype="FLOAT")
     hear(house, path)

@@ -275,9 +275,7 @@ def test_the_meter_rises_at_once_and_falls_slowly(qtbot: QtBot) -> None:
 
 
 @pytest.fixture
-def window(
-    qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[House]:
+def window(qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     house = House(qtbot, tmp_path, str(tiny_checkpoint))
     house.settings.update(takes_folder=str(tmp_path / "takes"), countdown_s=0)

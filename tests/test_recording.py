@@ -80,9 +80,7 @@ def test_two_takes_and_a_file_that_is_there(sound_card: SoundCard, recorder: Rec
 
 
 @sound
-def test_a_pause_leaves_out_what_is_said_meanwhile(
-    sound_card: SoundCard, recorder: Recorder, tmp_path: Path
-) -> None:
+def test_a_pause_leaves_out_what_is_said_meanwhile(sound_card: SoundCard, recorder: Recorder, tmp_path: Path) -> None:
     """A staircase is spoken, 0.1 s a step: the file has steps without repetition or reversal, and one gap."""
     steps = np.repeat(np.arange(1, 31, dtype=np.float32) / 64, 4800)
     recorder.start(tmp_path / "take.wav")

@@ -135,9 +135,7 @@ def test_windows_lists_a_device_per_host_api_and_wasapi_is_preferred() -> None:
     def query_devices(kind: str | None = None) -> object:
         return rows[0] if kind else rows
 
-    sd = SimpleNamespace(
-        PortAudioError=RuntimeError, query_hostapis=lambda: apis, query_devices=query_devices
-    )
+    sd = SimpleNamespace(PortAudioError=RuntimeError, query_hostapis=lambda: apis, query_devices=query_devices)
     found = devices(sd, "output")
     assert [row.index for row in found if row.is_default] == [2]
     assert find_device(found, "Speakers", None).host_api == "Windows WASAPI"

@@ -27,9 +27,7 @@ def test_power_is_scipys(noise: np.ndarray, window: str) -> None:
         padded, window=window, nperseg=512, noverlap=412, boundary=None, padded=False, scaling="spectrum"
     )[2]  # divided by the window's sum: a sine of amplitude 1 is 0.5
     expected = 20 * np.log10(2 * np.abs(spectrum))
-    found = np.concatenate(
-        [sp.tile_db(noise, RATE, settings, i) for i in range(sp.num_tiles(len(noise), settings))], 1
-    )
+    found = np.concatenate([sp.tile_db(noise, RATE, settings, i) for i in range(sp.num_tiles(len(noise), settings))], 1)
     np.testing.assert_allclose(found, expected[:, : found.shape[1]], atol=2e-2)
 
 
@@ -93,10 +91,7 @@ def test_coarse_levels_cover_the_same_time(level: int) -> None:
     samples = np.concatenate([np.zeros(RATE * 20, np.float32), sine(1500, seconds=20)])
     settings = SpectrogramSettings(scale="linear")
     db = np.concatenate(
-        [
-            sp.tile_db(samples, RATE, settings, i, level)
-            for i in range(sp.num_tiles(len(samples), settings, level))
-        ],
+        [sp.tile_db(samples, RATE, settings, i, level) for i in range(sp.num_tiles(len(samples), settings, level))],
         1,
     )
     assert db.shape[1] == sp.num_columns(len(samples), settings, level)
@@ -154,9 +149,7 @@ def test_wild_settings_are_clamped() -> None:
         )  # type: ignore[arg-type]
         assert settings.floor_db < settings.ceiling_db
         assert 1 <= settings.hop_samples <= settings.window_samples
-    wild_tile = sp.tile(
-        np.ones(3000, np.float32), RATE, SpectrogramSettings(-1, -1, floor_db=9e9, ceiling_db=-9e9), 0
-    )
+    wild_tile = sp.tile(np.ones(3000, np.float32), RATE, SpectrogramSettings(-1, -1, floor_db=9e9, ceiling_db=-9e9), 0)
     assert wild_tile.dtype == np.uint8
 
 

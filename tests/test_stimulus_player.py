@@ -87,9 +87,7 @@ def test_every_press_is_the_same_fade_out_and_in(speaker: Loudspeaker) -> None:
         block = speaker.render(4800)
         at = 0
         if before is not None:
-            np.testing.assert_allclose(
-                block[:FADE], stimuli[before][position : position + FADE] * fade_out, atol=1e-6
-            )
+            np.testing.assert_allclose(block[:FADE], stimuli[before][position : position + FADE] * fade_out, atol=1e-6)
             position, at = position + FADE, FADE
         new = stimuli[index][position:]
         np.testing.assert_allclose(block[at : at + FADE], new[:FADE] * fade_in, atol=1e-6)

@@ -114,9 +114,7 @@ def test_nothing_comes_from_the_future(tiny_codec: MimiCodec, recording: np.ndar
     assert (before[:, 40:] != after[:, 40:]).any()
     other = before.copy()
     other[:, 40:] = 7
-    np.testing.assert_array_equal(
-        tiny_codec.decode(before)[: 40 * FRAME], tiny_codec.decode(other)[: 40 * FRAME]
-    )
+    np.testing.assert_array_equal(tiny_codec.decode(before)[: 40 * FRAME], tiny_codec.decode(other)[: 40 * FRAME])
 
 
 def test_state_is_a_value_of_bounded_size(tiny_codec: MimiCodec, recording: np.ndarray) -> None:

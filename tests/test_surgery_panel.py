@@ -25,9 +25,7 @@ SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 
 @pytest.fixture
-def house(
-    qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[House]:
+def house(qtbot: QtBot, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     monkeypatch.setattr(sound_output, "list_devices", lambda: [])
     path = tmp_path / "clip.wav"
     soundfile.write(path, 0.3 * np.sin(np.arange(48_000) ** 1.3 / 30), 24_000)
@@ -137,9 +135,7 @@ def test_undo_and_redo_are_labelled_and_exact(house: House) -> None:
     assert (np.sort(states[2], axis=1) == np.sort(states[1], axis=1)).all()  # a shuffle keeps what it moves
 
 
-def test_words_and_voice_come_from_another_file(
-    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_words_and_voice_come_from_another_file(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, codes = array_of(house).copy(), house.window.session.document.codes
     assert codes is not None
     donor = np.random.default_rng(1).integers(0, 2048, (32, 20)).astype(np.int16)

@@ -192,9 +192,7 @@ def test_a_running_and_a_waiting_job_can_be_cancelled(qtbot: QtBot, worker: Work
     assert ran == ["after"]
 
 
-def test_what_is_held_is_built_once_and_closed_in_its_own_thread(
-    qtbot: QtBot, worker: WorkerThread, ear: Ear
-) -> None:
+def test_what_is_held_is_built_once_and_closed_in_its_own_thread(qtbot: QtBot, worker: WorkerThread, ear: Ear) -> None:
     story: list[tuple[str, int]] = []
 
     def hold(name: str) -> Callable[[Desk], object]:

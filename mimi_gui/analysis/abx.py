@@ -162,8 +162,7 @@ def _broken_rules(log: Mapping[str, Any]) -> list[str]:
     problems = []
     planned, result = int(log["planned_trials"]), log["result"]
     if not listening.MIN_TRIALS <= planned <= listening.MAX_TRIALS:
-        problems.append(f"{planned} trials were planned, expected {listening.MIN_TRIALS} to"
-                        f" {listening.MAX_TRIALS}")
+        problems.append(f"{planned} trials were planned, expected {listening.MIN_TRIALS} to {listening.MAX_TRIALS}")
     correct = answered = 0
     for i, entry in enumerate(log["trials"], 1):
         problems += broken_trial(i, entry)

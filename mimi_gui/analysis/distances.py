@@ -129,9 +129,7 @@ def si_sdr(reference: np.ndarray, reconstruction: np.ndarray) -> float:
     gain = common / energy
     wanted = gain**2 * energy
     # Summed anew rather than as power - wanted, which loses its digits when the two are much alike.
-    unwanted = sum(
-        float(np.sum((gain * _float64(reference, i) - _float64(reconstruction, i)) ** 2)) for i in blocks
-    )
+    unwanted = sum(float(np.sum((gain * _float64(reference, i) - _float64(reconstruction, i)) ** 2)) for i in blocks)
     if unwanted <= 1e-14 * wanted:
         raise NoValue("the two are identical up to a gain: the ratio is infinite")
     if wanted <= 1e-14 * unwanted:

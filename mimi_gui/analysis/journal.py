@@ -64,8 +64,7 @@ def broken_links(log: Mapping[str, Any]) -> list[str]:
     if log.get("format") != FORMAT:
         return [f"this is not a listening test log: format {log.get('format')!r}, expected {FORMAT!r}"]
     if log.get("version") != FORMAT_VERSION:
-        return [f"log version {log.get('version')!r}, expected {FORMAT_VERSION}: read it with a newer"
-                f" mimi-gui"]
+        return [f"log version {log.get('version')!r}, expected {FORMAT_VERSION}: read it with a newer mimi-gui"]
     trials, result = log.get("trials"), log.get("result")
     if not isinstance(trials, list) or not isinstance(result, dict):
         return ["the log lacks its trials or its result"]

@@ -41,8 +41,7 @@ def clopper_pearson(correct: int, trials: int, confidence: float = 0.95) -> tupl
 
 
 def pass_mark(trials: int, alpha: float = ALPHA) -> int:
-    """The fewest right answers of ``trials`` with p <= ``alpha``; ``trials + 1`` when not even all suffice.
-    """
+    """The fewest right answers of ``trials`` with p <= ``alpha``; ``trials + 1`` when not even all suffice."""
     return next((c for c in range(trials + 1) if binomial_p(c, trials) <= alpha), trials + 1)
 
 

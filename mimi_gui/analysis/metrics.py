@@ -124,9 +124,7 @@ class _Question:
 
     def multi_resolution(self) -> tuple[float, float]:
         if "stft" not in self.memo:
-            self.memo["stft"] = distances.multi_resolution_stft(
-                self.reference, self.reconstruction, self.cancel
-            )
+            self.memo["stft"] = distances.multi_resolution_stft(self.reference, self.reconstruction, self.cancel)
         found = self.memo["stft"]
         assert isinstance(found, tuple)
         return found
@@ -196,15 +194,11 @@ def _stoi(q: _Question) -> _Answer:
 
 
 def _estoi(q: _Question) -> _Answer:
-    return perceived.stoi(
-        q.reference, q.reconstruction, q.sample_rate, extended=True, cancel=q.cancel
-    ), "10 kHz"
+    return perceived.stoi(q.reference, q.reconstruction, q.sample_rate, extended=True, cancel=q.cancel), "10 kHz"
 
 
 def _pesq(q: _Question) -> _Answer:
-    return perceived.pesq_wb(
-        q.reference, q.reconstruction, q.sample_rate, cancel=q.cancel
-    ), "wide band, 16 kHz"
+    return perceived.pesq_wb(q.reference, q.reconstruction, q.sample_rate, cancel=q.cancel), "wide band, 16 kHz"
 
 
 def _visqol(q: _Question) -> _Answer:
@@ -232,9 +226,7 @@ def _delay(q: _Question) -> _Answer:
     delay = measure_delay(q.reference, q.reconstruction, q.sample_rate)
     if delay.peak_ratio == 0:
         raise NoValue("silent or too short: nothing to measure a delay by")
-    note = (
-        f"{1000 * delay.lag_samples / q.sample_rate:.2f} ms, highest peak {delay.peak_ratio:.1f} x the second"
-    )
+    note = f"{1000 * delay.lag_samples / q.sample_rate:.2f} ms, highest peak {delay.peak_ratio:.1f} x the second"
     return delay.lag_samples, note
 
 
@@ -379,9 +371,7 @@ def measure(
     wanted = set(METRICS) if which is None else _keys(which)
     reference, reconstruction = _checked(reference, "reference"), _checked(reconstruction, "reconstruction")
     if reference.shape != reconstruction.shape:
-        raise ValueError(
-            f"{len(reference)} against {len(reconstruction)} samples; trim both to the same length"
-        )
+        raise ValueError(f"{len(reference)} against {len(reconstruction)} samples; trim both to the same length")
     if span_s is not None:
         start, stop = (max(0, round(t * sample_rate)) for t in span_s)
         reference, reconstruction = reference[start:stop], reconstruction[start:stop]

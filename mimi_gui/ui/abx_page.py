@@ -67,8 +67,10 @@ class ABXPage(ChoicePage):
         answers.addWidget(self.confirm)
         answers.addWidget(self.add_choice("B", "X is B", "keys: 2, Right"))
         answers.addStretch(1)
-        keys = QLabel("Keys:  A, X, B play   ·   1 or ←  X is A   ·   2 or →  X is B   ·   Enter confirms   ·   "
-                      "Space pauses   ·   R starts over   ·   Esc stops")
+        keys = QLabel(
+            "Keys:  A, X, B play   ·   1 or ←  X is A   ·   2 or →  X is B   ·   Enter confirms   ·   "
+            "Space pauses   ·   R starts over   ·   Esc stops"
+        )
         keys.setProperty("faint", True)
         keys.setAlignment(Qt.AlignmentFlag.AlignCenter)
         middle = QVBoxLayout()

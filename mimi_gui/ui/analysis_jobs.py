@@ -167,9 +167,7 @@ class MeasureRung(Job):
         from mimi_gui.analysis.ladder import DEFAULT_METRICS, Rung
         from mimi_gui.analysis.metrics import measure
 
-        results = measure(
-            self.a, self.b, self.info.sample_rate, which=DEFAULT_METRICS, cancel=desk.is_cancelled
-        )
+        results = measure(self.a, self.b, self.info.sample_rate, which=DEFAULT_METRICS, cancel=desk.is_cancelled)
         return Rung(self.num_codebooks, self.info.bitrate_kbps(self.num_codebooks), tuple(results))
 
 

@@ -165,9 +165,7 @@ def ensure_codec(desk: Desk, choice: ModelChoice) -> MimiCodec:
 
     checkpoint, devices = codec.checkpoint, tuple(available_devices())
     desk.deliver(
-        ModelReady(
-            choice, codec.info, checkpoint.label, codec.device, codec.precision, checkpoint.is_demo, devices
-        )
+        ModelReady(choice, codec.info, checkpoint.label, codec.device, codec.precision, checkpoint.is_demo, devices)
     )
     return codec
 
@@ -311,8 +309,7 @@ def check_match(codes: Codes, info: CodecInfo, title: str, model_title: str) -> 
     if info.same_checkpoint(codes.info) is False:
         maker = codes.info.model_name or "another checkpoint"
         raise CodesMismatch(
-            f"{title} holds tokens of {title_of(maker)}, but {model_title} is loaded: load the model that"
-            " made it."
+            f"{title} holds tokens of {title_of(maker)}, but {model_title} is loaded: load the model that made it."
         )
 
 

@@ -239,9 +239,7 @@ class LoadTokens(Job):
         desk.check_cancelled()
         audio = self.audio or companion(self.path, codes)
         if audio is None:
-            return Tokens(
-                self.path, codes, note="Its recording is not beside the tokens: only B can be heard."
-            )
+            return Tokens(self.path, codes, note="Its recording is not beside the tokens: only B can be heard.")
         try:
             recording = _read(audio, desk)
         except MimiGuiError as error:

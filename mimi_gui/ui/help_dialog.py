@@ -48,7 +48,6 @@ class _Reader(QDialog):
 def keys_page(key_color: str, faint_color: str) -> str:
     """The list of all keys as HTML, two columns of menus, made from the table of actions."""
 
-
     def native(keys: tuple[str, ...]) -> str:
         return ", ".join(QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText) for key in keys)
 
@@ -85,9 +84,7 @@ class KeysDialog(_Reader):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Keys", parent, 900, 800)
         palette = QApplication.palette()
-        self.page.setHtml(
-            keys_page(palette.link().color().name(), palette.placeholderText().color().name())
-        )
+        self.page.setHtml(keys_page(palette.link().color().name(), palette.placeholderText().color().name()))
 
 
 class TroubleshootingDialog(_Reader):

@@ -26,8 +26,10 @@ from mimi_gui.analysis.ratings import MAX_TAKES
 from mimi_gui.ui.file_jobs import AUDIO_SUFFIXES
 from mimi_gui.ui.listening_jobs import Source
 
-_WIDER = ("The original file has a wider band or more channels than Mimi is given: what you hear may be that, and not"
-          " the codec.")
+_WIDER = (
+    "The original file has a wider band or more channels than Mimi is given: what you hear may be that, and not"
+    " the codec."
+)
 _MUSHRA_COUNTS = (1, 2, 4, 8, 16, 32)  # what is marked at first
 
 
@@ -161,9 +163,7 @@ class TakesChoice(QWidget):
         marked = 0
         for i, source in enumerate(rows):
             added = source.path is not None and not source.title.startswith("Original file")
-            on = self._kind == "staircase" or (
-                (source.num_codebooks in _MUSHRA_COUNTS or added) and marked < MAX_TAKES
-            )
+            on = self._kind == "staircase" or ((source.num_codebooks in _MUSHRA_COUNTS or added) and marked < MAX_TAKES)
             marked += on
             self._add_row(i, source, on=on)
         self.many.blockSignals(False)

@@ -18,6 +18,7 @@ from mimi_gui.ui.worker import Desk, Job
 if TYPE_CHECKING:
     from mimi_gui.analysis.stimuli import Stimuli
 
+
 @dataclass(frozen=True)
 class Source:
     """Something that can be compared.

@@ -198,10 +198,12 @@ class SetupPage(QWidget):
         self.bar.setFixedWidth(120)
         self.bar.hide()
         self.close_button = self._button("Close", "Back to the window (key: Esc)", self.close_requested.emit)
-        self.train = self._button("Train first", "The same with right or wrong told; it is not scored and not logged",
-                                  self._train)
-        self.start = self._button("Start the test", "Begin; the score is shown at the end (key: Ctrl+Enter)",
-                                  self._start)
+        self.train = self._button(
+            "Train first", "The same with right or wrong told; it is not scored and not logged", self._train
+        )
+        self.start = self._button(
+            "Start the test", "Begin; the score is shown at the end (key: Ctrl+Enter)", self._start
+        )
         self.start.setProperty("primary", True)
         self._lay_out()
         self._settling = QTimer(self)

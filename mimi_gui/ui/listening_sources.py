@@ -175,8 +175,9 @@ class Preparation(QObject):
         if self._waiting and codes is not None:
             source = self._waiting[0]
             done = sum(not other.is_decoded for other in self._sources)
-            self.progressed.emit(f"Decoding {source.title[0].lower()}{source.title[1:]} ({done + 1} of "
-                                 f"{len(self._sources)}) …")
+            self.progressed.emit(
+                f"Decoding {source.title[0].lower()}{source.title[1:]} ({done + 1} of {len(self._sources)}) …"
+            )
             part, _ = shortened(codes, self._span_s)
             self._number = self._codec.submit(DecodeRung(self._session.choice, part, source.num_codebooks))
             return

@@ -247,9 +247,7 @@ class ListeningWindow(QDialog):
             self._device_name(), player.latency_s, player.volume, document.title, model.label if model else ""
         )
         sound = StimulusPlayer(player, self._prepared.clips, restarts=plan.restarts)
-        self.run = run = begin(
-            plan, self._prepared, sound, around, self.theme, training=training, draw=self._draw
-        )
+        self.run = run = begin(plan, self._prepared, sound, around, self.theme, training=training, draw=self._draw)
         self._settings.update(listener=plan.listener, listening_folder=str(plan.folder))
         facts = f"{self._device_name()}  ·  {1000 * player.latency_s:.0f} ms  ·  {level_words(self._prepared.stimuli)}"
         run.page.set_scene(self._envelope, plan.span_s, document.duration_s, facts, player.volume)

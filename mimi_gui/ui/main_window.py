@@ -244,9 +244,7 @@ class MainWindow(QMainWindow):
         if notice.topic == "model" and self.session.document.entry is None:
             # The welcome page has a place for it, with the same ways out.
             self._model_error = notice.text
-            self.welcome.set_model(
-                self.session.model_state, self.session.choice, self.session.model, notice.text
-            )
+            self.welcome.set_model(self.session.model_state, self.session.choice, self.session.model, notice.text)
             return
         self.banners.show_notice(notice)
 

@@ -18,8 +18,10 @@ from mimi_gui.ui.stimulus_player import StimulusPlayer
 from mimi_gui.ui.theme import Theme, figures_font
 from mimi_gui.ui.trial_page import TrialPage, joined
 
-_HINT = ("Play the reference, then rate each sound by how close it comes. One of them is the reference itself: it"
-         " deserves 100.")
+_HINT = (
+    "Play the reference, then rate each sound by how close it comes. One of them is the reference itself: it"
+    " deserves 100."
+)
 _REFERENCE = "Reference"
 
 
@@ -56,8 +58,10 @@ class MushraPage(TrialPage):
         self.next.setProperty("primary", True)
         self.next.setMinimumWidth(150)
         digits = f"1 to {num_sounds}" if num_sounds < 10 else "1 to 9, 0"
-        keys = QLabel(f"Keys:  R reference   ·   {digits} play   ·   ↑ ↓ PgUp PgDown rate what was played last   ·"
-                      "   Enter goes on   ·   Space pauses   ·   Esc stops")
+        keys = QLabel(
+            f"Keys:  R reference   ·   {digits} play   ·   ↑ ↓ PgUp PgDown rate what was played last   ·"
+            "   Enter goes on   ·   Space pauses   ·   Esc stops"
+        )
         keys.setProperty("faint", True)
         head = QHBoxLayout()
         head.addStretch(1)

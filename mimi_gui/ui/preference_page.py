@@ -47,8 +47,10 @@ class PreferencePage(ChoicePage):
         last.addStretch(1)
         last.addWidget(self.confirm)
         last.addStretch(1)
-        keys = QLabel("Keys:  A, B play   ·   1  A sounds better   ·   2  B sounds better   ·   3 or 0  no preference"
-                      "   ·   Enter confirms   ·   Space pauses   ·   Esc stops")
+        keys = QLabel(
+            "Keys:  A, B play   ·   1  A sounds better   ·   2  B sounds better   ·   3 or 0  no preference"
+            "   ·   Enter confirms   ·   Space pauses   ·   Esc stops"
+        )
         keys.setProperty("faint", True)
         keys.setAlignment(Qt.AlignmentFlag.AlignCenter)
         middle = QVBoxLayout()

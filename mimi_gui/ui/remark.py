@@ -67,9 +67,7 @@ class Remark(QFrame):
         self._mark.setPixmap(icon("help" if level == "info" else "warning", theme, color).pixmap(20, 20))
         ground = {"error": theme.error_panel, "warning": theme.warning_panel}.get(level, theme.panel)
         edge = getattr(theme, color)
-        self.setStyleSheet(
-            f"QFrame#remark {{ background: {ground}; border: 1px solid {edge}; border-radius: 8px; }}"
-        )
+        self.setStyleSheet(f"QFrame#remark {{ background: {ground}; border: 1px solid {edge}; border-radius: 8px; }}")
 
     def _ask(self) -> None:
         self.help_requested.emit(self._said[2])

@@ -188,9 +188,7 @@ class ResultPage(QWidget):
         inside.addWidget(self.title)
         inside.addWidget(self.text)
         if outcome.rows:
-            self.plot = IntervalPlot(
-                outcome.rows, outcome.ticks, theme, mark=outcome.mark, is_log=outcome.is_log
-            )
+            self.plot = IntervalPlot(outcome.rows, outcome.ticks, theme, mark=outcome.mark, is_log=outcome.is_log)
             inside.addSpacing(6)
             inside.addWidget(self.plot)
         inside.addWidget(self.compared)

@@ -69,7 +69,7 @@ class SurgeryPanel(QScrollArea):
         self._donor_start = NumberField("Starting frame", tip, _SAME_PLACE, 10**7, narrow=True)
         self._donor_start.setSpecialValueText("same place")
         self._donor_start.setValue(_SAME_PLACE)
-        self._by = NumberField("Frames", "Frames of 80 ms; below zero: earlier", -10**6, 10**6, narrow=True)
+        self._by = NumberField("Frames", "Frames of 80 ms; below zero: earlier", -(10**6), 10**6, narrow=True)
         self._by.setValue(1)
         self._percent = NumberField("Per cent", "Share of the selected frames that gets lost", 0, 100, narrow=True)
         self._percent.setValue(10)

@@ -69,8 +69,14 @@ class TrialPage(QWidget):
     unit = "Trial"
     hint = ""  # what is asked of the listener
 
-    def __init__(self, session: RunningSession, sound: StimulusPlayer, theme: Theme, *, clock: Callable[[], float]
-                 = time.monotonic) -> None:
+    def __init__(
+        self,
+        session: RunningSession,
+        sound: StimulusPlayer,
+        theme: Theme,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__()
         self.session, self.sound, self.theme = session, sound, theme
         self._clock = clock
@@ -198,8 +204,9 @@ class TrialPage(QWidget):
         self._heard = ""
         self._paused_at = None
         self.sound.rewind()
-        self.count.setText(f"{self.unit} {min(self.session.num_answered + 1, self.session.num_trials)}"
-                           f" of {self.session.num_trials}")
+        self.count.setText(
+            f"{self.unit} {min(self.session.num_answered + 1, self.session.num_trials)} of {self.session.num_trials}"
+        )
         self.dots.set_done(self.session.num_answered)
         self.show_state()
 
@@ -282,15 +289,17 @@ class TrialPage(QWidget):
             if lost:
                 self.sound.pause()
                 self.lose(_LOST, 0)
-                self.tell("The sound device is gone. This trial does not count and is repeated once it is back.",
-                          "warning")
+                self.tell(
+                    "The sound device is gone. This trial does not count and is repeated once it is back.", "warning"
+                )
                 self._told_elsewhere = False
             else:
                 self.tell("The sound is back. The trial begins anew.")
         if lost and not self._told_elsewhere and self.sound.is_elsewhere:
             self._told_elsewhere = True
-            self.tell("The sound is back at another sample rate, so this test cannot go on: stop, and begin anew.",
-                      "warning")
+            self.tell(
+                "The sound is back at another sample rate, so this test cannot go on: stop, and begin anew.", "warning"
+            )
         gaps = self.sound.take_gaps()
         if gaps:
             self.sound.pause()
@@ -357,8 +366,10 @@ class TrialPage(QWidget):
             self._end()
             return
         act = self.keys().get(key)
-        if act is None or event.isAutoRepeat() or event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier & ~(
-            Qt.KeyboardModifier.ShiftModifier
+        if (
+            act is None
+            or event.isAutoRepeat()
+            or event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier & ~(Qt.KeyboardModifier.ShiftModifier)
         ):
             super().keyPressEvent(event)
         else:
