@@ -40,7 +40,10 @@ def test_ours_and_transformers_side_by_side(tiny_checkpoint: Path, capsys: pytes
     assert "Mimi GUI" in capsys.readouterr().out
 
 
-def test_many_frames_in_a_process_of_their_own(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_frames_in_a_process_of_their_own(
+    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of a network this small, more only wait for each other
     said: list[str] = []
     job = {"model": str(tiny_checkpoint), "duration_s": 2.0, "folder": ""}
     player = bench._Player("mimi_gui_frames", job)
