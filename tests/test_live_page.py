@@ -187,12 +187,12 @@ def test_figures_are_shown_and_slowness_is_said(booth: Booth) -> None:
     booth.loop.num = 60
     booth.page._ticked()
     assert booth.page.latency.words == "158 milliseconds: frame 80, codec 24, devices 54"
-    assert booth.page.counts.text() == "0 of 1,000 frames dropped\nnever late"
+    assert booth.page.counts.text() == "0 of 1,000 frames dropped\nnever late, codec 30 % busy"
     assert booth.page.remark.words == ""
     assert booth.page.words.text() == "0:05   ·   Yeti → Mimi → Phones   ·   48 kHz"
     booth.loop.figures = replace(CALM, num_skipped=25, num_late=3, is_behind=True)
     booth.page._ticked()
-    assert booth.page.counts.text() == "25 of 1,000 frames dropped\n2.50 %, late 3 times"
+    assert booth.page.counts.text() == "25 of 1,000 frames dropped\n2.50 %, late 3 times, codec 30 % busy"
     assert "whole frames of 80 ms are skipped" in booth.page.remark.words
     booth.loop.figures = replace(CALM, latency_s=0.42)
     booth.page._ticked()

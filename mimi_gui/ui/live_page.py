@@ -124,6 +124,11 @@ class LivePage(QWidget):
         self.counts.setProperty("dim", True)
         self.counts.setFont(figures_font(self.font()))
         self.counts.setAccessibleName("Frames")
+        self.counts.setToolTip(
+            "Dropped: skipped because the codec was too slow even for two or three frames at once.\n"
+            "Late: a gap was heard because a frame came too late; nothing of it was lost.\n"
+            "Busy: the share of a frame's 80 ms that the codec computes. Beyond 80 % every bad moment is heard."
+        )
         self.counts.setMinimumWidth(self.counts.fontMetrics().horizontalAdvance("100,000 of 1,000,000 frames dropped"))
         measured = QHBoxLayout()
         measured.setSpacing(18)
@@ -253,7 +258,8 @@ class LivePage(QWidget):
         dropped = f"{figures.num_skipped:,} of {figures.num_frames:,} frames dropped"
         share = f"{100 * figures.skipped_share:.2f} %, " if figures.num_skipped else ""
         late = f"late {figures.num_late} times" if figures.num_late else "never late"
-        self.counts.setText(f"{dropped}\n{share}{late}")
+        busy = f", codec {100 * figures.busy_s / figures.frame_s:.0f} % busy" if figures.busy_s else ""
+        self.counts.setText(f"{dropped}\n{share}{late}{busy}")
         frames = control.num_frames
         seconds = self._info.frame_to_s(frames)
         self.axis.set_duration(max(seconds, _SPAN_S))
