@@ -53,6 +53,21 @@ def test_one_layer_serves_inputs_of_every_size(c_in: int, c_out: int, kernel: in
         assert len(convolution.packed._by_layout) <= 4  # the weights are not kept once per size
 
 
+@pytest.mark.parametrize(("c_in", "c_out", "kernel"), [(1, 64, 7), (64, 1, 7), (1, 16, 9), (8, 1, 1), (1, 4, 11)])
+@torch.inference_mode()
+def test_from_and_to_one_channel(c_in: int, c_out: int, kernel: int) -> None:
+    """In pieces, beside torch's own on the whole."""
+    convolution, weight, bias = layer(c_in, c_out, kernel, 1)
+    x = torch.randn((2, 1920, c_in))
+    wanted = F.conv1d(F.pad(x.transpose(1, 2), (kernel - 1, 0)), weight, bias).transpose(1, 2)
+    for sizes in ((1920,), (8, 16, 1896), (1, 7, 3, 13, 1896), (960, 5, 955)):
+        parts, state = [], None
+        for piece in x.split(sizes, dim=1):
+            y, state = convolution.run(piece, state)
+            parts.append(y)
+        torch.testing.assert_close(torch.cat(parts, 1), wanted, rtol=1e-4, atol=2e-5)
+
+
 needs_onednn = pytest.mark.skipif(not Packed.suits(torch.zeros(8, 8, 3), 1), reason="this torch has no oneDNN")
 
 
@@ -166,7 +181,8 @@ with torch.inference_mode():
         for c_in, c_out, rows in LINEARS:
             linear = Linear(torch.randn(c_out, c_in))
             x = torch.randn((frames * rows, c_in))
-            linear.run(x)
+            linear.add_to(linear.run(x), x)
+            linear.run_gelu(x)
             with torch.backends.mkldnn.verbose(VERBOSE):
                 linear.add_to(linear.run(x), x)
                 linear.run_gelu(x)

@@ -181,7 +181,7 @@ def test_frames_that_wait_go_together_and_none_is_skipped(sound_card: SoundCard)
         wait_until(lambda: loop.figures.num_frames > 100, 20)
     figures = loop.figures
     assert figures.num_skipped == 0
-    assert figures.num_late - late <= 4  # enough lies ready by now
+    assert figures.num_late - late <= 8  # of 25 pushes: enough lies ready by now
     assert figures.num_frames == loop.codes.shape[1]
     assert figures.latency_s is not None
     assert figures.latency_s < 0.6
@@ -290,8 +290,8 @@ def test_side_by_side_nothing_is_lost_or_swapped(sound_card: SoundCard) -> None:
         wait_until(lambda: loop.figures.num_frames > 40, 20)
     figures = loop.figures
     assert figures.num_skipped == 0
-    assert figures.compute_s == pytest.approx(0.12, abs=0.02)  # a frame's way through both
-    assert figures.busy_s == pytest.approx(0.06, abs=0.01)
+    assert figures.compute_s > 0.11  # a frame's way through both
+    assert figures.busy_s < 0.75 * figures.compute_s
     assert np.abs(loop.source.kept()).max() > 0.2
     np.testing.assert_array_equal(loop.source.kept(), loop.reconstruction.kept())
     numbers = loop.codes[0]
