@@ -30,9 +30,11 @@ from mimi_gui.duplex import (
 )
 
 MOST_TOGETHER = 3  # frames at a time; with a full-size checkpoint they take 1.5 times as long as one
-MOST_BEHIND = 5  # frames waiting for the codec: beyond that all but the newest are skipped
-MOST_UNPLAYED = 7  # frames before a loudspeaker that takes none
-WATCH_PUSHES = 12  # sound that lay in the ring unused for so long is trimmed
+MOST_BEHIND = 10  # frames waiting for the codec: beyond that all but the newest are skipped,
+STILL_BEHIND, STILL_S = 5, 10.0  # and beyond so many if some were skipped a short while ago: it will not catch up
+MOST_UNPLAYED = 16  # frames before a loudspeaker that takes none
+WATCH_PUSHES = 12  # sound that lay in the ring unused for so long is trimmed,
+MOST_SPARE = 3  # and what is more than so many frames at once: the codec was away for a moment and has caught up
 MARGIN_STEP_S, MOST_MARGIN_S = 0.020, 0.120  # more of it is left for each time that sound came late, up to here,
 CALM_S = 30.0  # and less again after so long without
 
@@ -120,7 +122,7 @@ class Intake:
         ready = len(self._waiting) // self._frame_size
         if not ready:
             return None
-        if ready > MOST_BEHIND:
+        if ready > (STILL_BEHIND if time.monotonic() - self._skipped_at < STILL_S else MOST_BEHIND):
             self._waiting = self._waiting[(ready - 1) * self._frame_size :]
             self._skip(ready - 1)
             ready = 1
@@ -232,18 +234,20 @@ class Outlet:
             return
         block = np.asarray(decoded if self._up is None else self._up.resample_chunk(decoded), np.float32)
         self._idle.append(left)
-        if len(self._idle) == self._idle.maxlen:
-            block = self._trim(block)
+        if left > MOST_SPARE * per_frame:
+            block = self._trim(block, left)
+        elif len(self._idle) == self._idle.maxlen:
+            block = self._trim(block, min(self._idle))
         copy_in(self._rings.to_play, int(fields[WRITTEN]), block)
         for i in range(frame.num_frames):
             self._unheard.append((frame.number + i, (self._num_written + i) * per_frame - self._trimmed))
         fields[WRITTEN] += len(block)
         self._num_written += frame.num_frames
 
-    def _trim(self, block: np.ndarray) -> np.ndarray:
-        """Leave out, by a short cross-fade, what has lain in the ring unused for a second: it is only delay."""
+    def _trim(self, block: np.ndarray, spare: int) -> np.ndarray:
+        """Leave out, by a short cross-fade, as much as lies in the ring unused, ``spare`` samples: it is only delay."""
         fade, margin = round(FADE_S * self._rate), round(self._margin_s * self._rate)
-        excess = min(min(self._idle) - margin, len(block) - fade)
+        excess = min(spare - margin, len(block) - fade)
         if excess < round(HOLD_S * self._rate):
             return block
         self._idle.clear()
