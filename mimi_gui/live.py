@@ -2,7 +2,7 @@
 
 Microphone and loudspeaker belong to a process of their own (``duplex``); the codec's thread calls ``run`` and
 moves whole frames from one ring to the other: encode, choose codebooks, decode. What cannot be done in time
-is skipped by whole frames and counted; the delay never grows. The latency is measured, not added up: for each
+is skipped by whole frames and counted; the delay has a limit. The latency is measured, not added up: for each
 frame, the time at which its first sample is heard less the time at which it was captured.
 
 ``run`` belongs to the codec's thread and blocks; everything else may be called from any other thread while it

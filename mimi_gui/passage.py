@@ -30,7 +30,7 @@ from mimi_gui.duplex import (
 )
 
 MOST_TOGETHER = 3  # frames at a time; with a full-size checkpoint they take 1.5 times as long as one
-MOST_BEHIND = 10  # frames waiting for the codec: beyond that all but the newest are skipped,
+MOST_BEHIND = 10  # frames waiting for the codec: beyond that all but the newest few are skipped,
 STILL_BEHIND, STILL_S = 5, 10.0  # and beyond so many if some were skipped a short while ago: it will not catch up
 MOST_UNPLAYED = 16  # frames before a loudspeaker that takes none
 WATCH_PUSHES = 12  # sound that lay in the ring unused for so long is trimmed,
@@ -123,9 +123,8 @@ class Intake:
         if not ready:
             return None
         if ready > (STILL_BEHIND if time.monotonic() - self._skipped_at < STILL_S else MOST_BEHIND):
-            self._waiting = self._waiting[(ready - 1) * self._frame_size :]
-            self._skip(ready - 1)
-            ready = 1
+            self._waiting = self._waiting[(ready - MOST_TOGETHER) * self._frame_size :]
+            self._skip(ready - MOST_TOGETHER)
         ready = min(ready, MOST_TOGETHER)
         samples, self._waiting = np.split(self._waiting, [ready * self._frame_size])
         started = time.monotonic()

@@ -182,12 +182,16 @@ class Observer:
         self.figures: list[LiveFigures] = []
         self.memory: list[float] = []
         self._skipped: list[tuple[float, int]] = []  # when, how many by then
+        self._begun = time.monotonic()
         self._stops = Stops()
 
     def look(self, figures: LiveFigures) -> None:
         if figures.latency_s is not None:
             self.figures.append(figures)
         self.memory.append(memory_mib())
+        if self._skipped and figures.num_skipped > self._skipped[-1][1]:
+            at = (time.monotonic() - self._begun) / 60
+            print(f"{at:.1f} min: {figures.num_skipped} skipped, late {figures.num_late} times", flush=True)
         self._skipped.append((time.monotonic(), figures.num_skipped))
 
     def stops(self) -> tuple[float, int]:

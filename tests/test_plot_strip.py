@@ -149,6 +149,12 @@ def pixels_of(lane: Lane) -> np.ndarray:
     return np.frombuffer(image.constBits(), np.uint32).reshape(image.height(), -1).copy()
 
 
+def is_at_rest(wall: Wall, lanes: AnalysisLanes) -> bool:
+    """Whether no view waits for a tile or for the end of a zoom."""
+    views = wall.shown_lanes()
+    return not any(view.is_zooming or (lanes._store is not None and lanes._store.wishes(view)) for view in views)
+
+
 def assert_painted(wall: Wall) -> None:
     """What was painted bit by bit is what is painted at once."""
     # Of a scaled window the offscreen platform gives as many pixels from the top left as it has logical ones.
@@ -185,6 +191,8 @@ def test_a_movement_paints_the_plots_and_a_title_only_when_it_changes(qtbot: QtB
             title_too = lane is wall.heatmap and note != wall.heatmap.note
             wanted = lane.rect() if title_too else lane.plot_rect()
             assert painted[lane][0] == wanted, (lane.accessibleName(), span)
+        qtbot.waitUntil(lambda: is_at_rest(wall, lanes), timeout=20_000)
+        qtbot.wait(100)
         assert_painted(wall)
     assert len({note, wall.heatmap.note}) == 2
     lanes.close()
@@ -238,7 +246,7 @@ from PySide6.QtCore import QEventLoop, QTimer
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication
 from mimi_gui.ui.spectrogram_view import SpectrogramView
-from tests.test_plot_strip import assert_painted, pixels_of, wall_with_everything
+from tests.test_plot_strip import assert_painted, is_at_rest, pixels_of, wall_with_everything
 
 app = QApplication([])
 wall, lanes = wall_with_everything()
@@ -248,7 +256,7 @@ def rest(ms):
     QTimer.singleShot(ms, loop.quit)
     loop.exec()
 
-while any(lanes._store.wishes(view) for view in wall.shown_lanes()) or not wall.heatmap._step_s:
+while not is_at_rest(wall, lanes) or not wall.heatmap._step_s:
     rest(50)
 picked = []
 pick_rows = SpectrogramView._pick_rows
@@ -275,6 +283,9 @@ for view in wall.shown_lanes():
 for span in (4.0, 55.0, 52.0, 2.0):
     wall.axis.set_range(3.0, 3.0 + span)
     rest(400)
+    while not is_at_rest(wall, lanes):
+        rest(50)
+    rest(100)
     assert_painted(wall)
     wall.set_loop((3.2, 3.2 + span / 4))
     rest(100)
