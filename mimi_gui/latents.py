@@ -16,8 +16,6 @@ from torch.nn import functional as F
 from mimi_gui.packed import Linear
 from mimi_gui.tf32 import tf32
 
-_FEW_STEPS = 8  # a state may keep so many steps alive that it does not need
-
 
 class TransformerLayer:
     """Weights of one layer, fused where the arithmetic stays the same."""
@@ -146,10 +144,7 @@ class Transformer:
         x = layer.feed_forward(layer.out.add_to(x, joined))
         end = key.shape[2] - (0 if valid is None else num_steps - valid)
         kept = slice(max(0, end - (self.window - 1)), end)
-        key, value = key[:, :, kept], value[:, :, kept]
-        if x.device.type == "cpu" and past is not None and num_steps <= _FEW_STEPS:
-            return x, key, value  # views of what was joined above: hardly more than what they show
-        return x, key.clone(), value.clone()
+        return x, key[:, :, kept].clone(), value[:, :, kept].clone()
 
     def _by_hand(self, device: torch.device) -> bool:
         return device.type == "cpu" and self.num_heads == self.num_kv_heads

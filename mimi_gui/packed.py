@@ -231,8 +231,8 @@ class Linear:
     On the CPU oneDNN's inner product has the rows of one to three frames, where all depends on how the weights come
     from memory; more rows go as a convolution with one tap. The other way round a frame takes 9 % and a few seconds 5
     to 20 % more (one core of a Zen 3); two and three frames take the same, and 300 MB less memory this way. One row, as
-    a frame's search in a codebook has, is a sum of the weights' columns: 0.16 ms for 2,048 x 256 numbers, as fast as
-    memory is, against 0.29. The weights are kept in the order of each of these ways once it is used.
+    a frame's search in a codebook has, is a sum of the weights' columns: 0.15 ms for 2,048 x 256 numbers, as fast as
+    memory is, against 0.21. The weights are kept in the order of each of these ways once it is used.
 
     In bfloat16 (``dtype``) only the product is: what comes in is rounded to it, what goes out is float32 again, save
     from ``run_gelu``, whose result another product takes.
