@@ -103,12 +103,7 @@ class ChoicePage(TrialPage):
             self.urge(self.urging)
             return
         self.answer(self.marked, self.sound.take_gaps())
-        self.trial_closed.emit()
-        if self.session.is_finished:
-            self.sound.pause()
-            self.finished.emit()
-        else:
-            self.begin_trial()
+        self.move_on()
 
     def answer(self, choice: str, gaps: int) -> None:
         """Hand the answer to the session and say what there is to say of it; ``gaps`` the sound had meanwhile."""

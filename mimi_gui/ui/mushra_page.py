@@ -167,12 +167,8 @@ class MushraPage(TrialPage):
             return
         self.session.next_round()
         self.tell("")
-        self.trial_closed.emit()
-        if self.session.is_finished:
-            self.sound.pause()
-            self.finished.emit()
-        else:
-            self.begin_trial()
+        self.move_on()
+        if not self.session.is_finished:
             self.setFocus()
 
     def lose(self, reason: str, gaps: int) -> None:

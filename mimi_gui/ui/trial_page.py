@@ -210,6 +210,15 @@ class TrialPage(QWidget):
         self.dots.set_done(self.session.num_answered)
         self.show_state()
 
+    def move_on(self) -> None:
+        """This trial is over: on to the next one, or to the end."""
+        self.trial_closed.emit()
+        if self.session.is_finished:
+            self.sound.pause()
+            self.finished.emit()
+        else:
+            self.begin_trial()
+
     def show_state(self) -> None:
         """Bring buttons up to date; subclasses add theirs."""
         playing = self.sound.is_playing
