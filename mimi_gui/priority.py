@@ -34,7 +34,9 @@ def hurried() -> Iterator[None]:
         thread = threading.get_native_id()  # there a priority belongs to a thread
         before = os.getpriority(os.PRIO_PROCESS, thread)
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, thread, before + _THREAD_NICE_STEP)
+            # counted from the main thread: a thread started by a hurried one inherits what that was given
+            of_the_program = os.getpriority(os.PRIO_PROCESS, os.getpid())
+            os.setpriority(os.PRIO_PROCESS, thread, min(before, of_the_program + _THREAD_NICE_STEP))
         try:
             yield
         finally:
