@@ -53,8 +53,7 @@ class Convolution:
         suits = Packed.suits(weight, groups)
         self.packed = Packed.checked(weight, bias, stride, dilation, dtype) if suits else None
         self.weight, self.bias = (None, None) if self.packed else (weight, bias)
-        two_taps = weight.shape[-1] == 2 * stride and dilation == 1
-        paired = two_taps and dtype == torch.float32 and weight.numel() >= PairedTaps.MIN_WEIGHTS
+        paired = dtype == torch.float32 and dilation == 1 and PairedTaps.suits(weight, stride)
         self.pairs = PairedTaps(self.packed, stride) if self.packed is not None and paired else None
         # To one channel: all taps of a row are one narrow product, read once; then their shifted sum.
         self.taps = Linear(weight[0].T) if len(weight) == 1 and stride == 1 and groups == 1 else None

@@ -7,6 +7,7 @@ share it; what is prepared for a size of input when that first comes is kept und
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -186,17 +187,23 @@ class PairedTaps:
     1980). The error is up to twice that of the plain sum. Three halves of the weights are kept besides the plain ones,
     once they are used.
 
-    Takes 8 to 20 % less time than the plain one (one core of a Zen 3), but for few weights, where the sums cost what
+    Takes 8 to 20 % less time than the plain one (one core of a Zen 3), but for few channels, where the sums cost what
     the product saves, and for few rows, where the weights' way from memory counts and not the arithmetic.
     """
 
-    MIN_WEIGHTS = 2**18
+    MIN_PRODUCTS_PER_SUM = 115  # Mimi's layers have 102 (it loses), 128 (it gains), 213 and more
     MIN_PRODUCTS = 250_000_000  # weights times rows of the output
 
     def __init__(self, plain: Packed, stride: int) -> None:
         self._plain, self._stride = plain, stride
         self._parts: tuple[Packed, Packed, Packed] | None = None
         self._lock = threading.Lock()
+
+    @classmethod
+    def suits(cls, weight: Tensor, stride: int) -> bool:
+        """Whether a convolution with ``weight``, ``[C_out, C_in, K]``, can gain by it at all."""
+        c_out, c_in, kernel = weight.shape
+        return kernel == 2 * stride and weight.numel() >= cls.MIN_PRODUCTS_PER_SUM * (stride * c_in + 2 * c_out)
 
     def serves(self, padded: Tensor) -> bool:
         """Whether this is the quicker way for an input of this size."""
@@ -285,39 +292,41 @@ class Linear:
         many, rows = self._for_many(), self._folded(x)
         return self._unfolded(many.run(rows) if after == "none" else many.run_gelu(rows), x)
 
-    def _for_few(self) -> Tensor:
-        few: Any = self._few_rows
-        if few is None:
-            with self._lock:
-                few = self._few_rows
-                if few is None:
-                    weight = self._dense().contiguous()
-                    few = self._few_rows = torch.ops.mkldnn._reorder_linear_weight(weight, _INNER_PRODUCT_ROWS)
-                    self._weight = None
-        return few
-
     def _for_one(self) -> Tensor:
-        if self._columns is None:
-            with self._lock:
-                if self._columns is None:
-                    self._columns = self._dense().t().contiguous()
-                    self._weight = None
-        return self._columns
+        return self._columns if self._columns is not None else self._once("_columns", self._transposed)
+
+    def _for_few(self) -> Tensor:
+        return self._few_rows if self._few_rows is not None else self._once("_few_rows", self._reordered)
 
     def _for_many(self) -> Packed:
-        if self._many_rows is None:
-            with self._lock:
-                if self._many_rows is None:
-                    self._many_rows = Packed(self._dense()[:, :, None], self.bias, 1, 1, self.dtype)
-                    self._weight = None
-        return self._many_rows
+        return self._many_rows if self._many_rows is not None else self._once("_many_rows", self._as_convolution)
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, kept as the attribute ``name``; the plain weights go when they are in one order."""
+        with self._lock:
+            if getattr(self, name) is None:
+                setattr(self, name, make())
+                self._weight = None
+            return getattr(self, name)
+
+    def _transposed(self) -> Tensor:
+        return self._dense().t().contiguous()
+
+    def _reordered(self) -> Tensor:
+        return torch.ops.mkldnn._reorder_linear_weight(self._dense().contiguous(), _INNER_PRODUCT_ROWS)
+
+    def _as_convolution(self) -> Packed:
+        return Packed(self._dense()[:, :, None], self.bias, 1, 1, self.dtype)
 
     def _dense(self) -> Tensor:
         if self._weight is not None:
             return self._weight
         if self._columns is not None:
             return self._columns.t()
-        return self._few_rows.to_dense() if self._few_rows is not None else self._for_many().weight[:, :, 0]
+        if self._few_rows is not None:
+            return self._few_rows.to_dense()
+        assert self._many_rows is not None  # in one order at least
+        return self._many_rows.weight[:, :, 0]
 
     def _folded(self, x: Tensor) -> Tensor:
         """All rows as those of one signal: few sizes."""
