@@ -8,14 +8,13 @@ Escape leaves. GUI thread only.
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QFont, QHideEvent, QKeyEvent, QResizeEvent, QShowEvent
+from PySide6.QtGui import QHideEvent, QKeyEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
     QSizePolicy,
     QSplitter,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -33,6 +32,7 @@ from mimi_gui.ui.latency_bar import LatencyBar
 from mimi_gui.ui.live_card import LiveCard
 from mimi_gui.ui.live_control import LiveControl
 from mimi_gui.ui.mixer_panel import MixerPanel
+from mimi_gui.ui.page_head import PageHead
 from mimi_gui.ui.remark import Remark
 from mimi_gui.ui.running_lane import RunningLane
 from mimi_gui.ui.settings import SettingsStore
@@ -76,30 +76,13 @@ class LivePage(QWidget):
         self._shown: object = None
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Live")
-        self.back = QToolButton()
-        self.back.setToolTip("Back (Esc)")
-        self.back.setAccessibleName("Back")
-        self.back.setIconSize(QSize(20, 20))
-        self.back.clicked.connect(self.left)
-        title = QLabel("Live")
-        font = QFont(title.font())
-        font.setPointSizeF(max(font.pointSizeF(), 9) * 1.5)
-        font.setBold(True)
-        title.setFont(font)
         self.microphone = DevicePicker("Microphone", theme)
         self.output = DevicePicker("Output", theme)
-        head = QHBoxLayout()
-        head.setSpacing(10)
-        head.addWidget(self.back)
-        head.addWidget(title)
-        head.addStretch(1)
-        for words, picker in (("Microphone", self.microphone), ("Output", self.output)):
-            label = QLabel(words)
-            label.setProperty("dim", True)
-            label.setBuddy(picker)
+        for picker in (self.microphone, self.output):
             picker.setMinimumWidth(250)
-            head.addWidget(label)
-            head.addWidget(picker)
+        self.head = PageHead("Live", "Back (Esc)", (("Microphone", self.microphone), ("Output", self.output)))
+        self.back = self.head.back
+        self.back.clicked.connect(self.left)
         self.remark = Remark(theme)
         self.remark.help_requested.connect(self.help_requested)
         self.card = LiveCard(theme)
@@ -159,7 +142,7 @@ class LivePage(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(18, 14, 18, 14)
         layout.setSpacing(10)
-        layout.addLayout(head)
+        layout.addLayout(self.head)
         layout.addWidget(self.remark)
         layout.addWidget(self.card)
         layout.addWidget(self.lanes, 1)
@@ -384,7 +367,7 @@ class LivePage(QWidget):
             part.set_theme(theme)
         self.latency.theme = theme
         self.latency.update()
-        self.back.setIcon(icon("back", theme))
+        self.head.draw_icons(theme)
         self.stop.setIcon(icon("stop", theme))
         self._changed()
 

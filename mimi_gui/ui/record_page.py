@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from PySide6.QtCore import QEvent, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QFont, QHideEvent, QKeyEvent, QResizeEvent, QShowEvent
+from PySide6.QtGui import QHideEvent, QKeyEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -17,7 +17,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -30,6 +29,7 @@ from mimi_gui.ui.icons import icon
 from mimi_gui.ui.lane import GUTTER_PX, MARGIN_PX
 from mimi_gui.ui.level_meter import LevelMeter
 from mimi_gui.ui.microphone import Microphone
+from mimi_gui.ui.page_head import PageHead, larger
 from mimi_gui.ui.remark import Remark
 from mimi_gui.ui.ruler import Ruler
 from mimi_gui.ui.settings import SettingsStore
@@ -69,13 +69,6 @@ class RecordPage(QWidget):
         self._microphone, self._settings, self._theme = microphone, settings, theme
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Record")
-        self.back = QToolButton()
-        self.back.setToolTip("Back (Esc); a recording goes on meanwhile")
-        self.back.setAccessibleName("Back")
-        self.back.setIconSize(QSize(20, 20))
-        self.back.clicked.connect(self.left)
-        title = QLabel("Record")
-        title.setFont(_larger(title.font(), 1.5))
         self.picker = DevicePicker("Microphone", theme)
         self.picker.setMinimumWidth(300)
         self.countdown = QComboBox()
@@ -84,17 +77,10 @@ class RecordPage(QWidget):
         for seconds in _COUNTDOWNS_S:
             self.countdown.addItem(f"{seconds} s" if seconds else "none", seconds)
         self.countdown.setCurrentIndex(max(self.countdown.findData(settings.value.countdown_s), 0))
-        head = QHBoxLayout()
-        head.setSpacing(10)
-        head.addWidget(self.back)
-        head.addWidget(title)
-        head.addStretch(1)
-        for words, widget in (("Microphone", self.picker), ("Countdown", self.countdown)):
-            label = QLabel(words)
-            label.setProperty("dim", True)
-            label.setBuddy(widget)
-            head.addWidget(label)
-            head.addWidget(widget)
+        choices = (("Microphone", self.picker), ("Countdown", self.countdown))
+        self.head = PageHead("Record", "Back (Esc); a recording goes on meanwhile", choices)
+        self.back = self.head.back
+        self.back.clicked.connect(self.left)
 
         self.axis = TimeAxis(self)
         self.ruler = Ruler(self.axis, theme)
@@ -110,7 +96,7 @@ class RecordPage(QWidget):
         self.remark.help_requested.connect(self._help)
 
         self.elapsed = QLabel()
-        self.elapsed.setFont(figures_font(_larger(self.font(), 2.6), bold=True))
+        self.elapsed.setFont(figures_font(larger(self.font(), 2.6), bold=True))
         self.elapsed.setAccessibleName("Elapsed time")
         self.elapsed.setMinimumWidth(self.elapsed.fontMetrics().horizontalAdvance("0:00:00.0"))
         self.words = ElidedLabel()
@@ -145,7 +131,7 @@ class RecordPage(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(18, 14, 18, 14)
         layout.setSpacing(10)
-        layout.addLayout(head)
+        layout.addLayout(self.head)
         layout.addWidget(self.remark)
         layout.addWidget(self.ruler)
         layout.addWidget(self.wave, 1)
@@ -307,14 +293,7 @@ class RecordPage(QWidget):
         self._theme = theme
         for part in (self.picker, self.ruler, self.wave, self.meter, self.remark):
             part.set_theme(theme)
-        self.back.setIcon(icon("back", theme))
+        self.head.draw_icons(theme)
         self.done.setIcon(icon("stop", theme))
         self.folder.setIcon(icon("open", theme))
         self._changed()
-
-
-def _larger(font: QFont, scale: float) -> QFont:
-    larger = QFont(font)
-    larger.setPointSizeF(max(font.pointSizeF(), 9) * scale)
-    larger.setBold(True)
-    return larger
