@@ -20,7 +20,7 @@ from mimi_gui.analysis.staircase import StaircaseSession
 from mimi_gui.analysis.stimuli import Stimuli, Stimulus
 from mimi_gui.ui.abx_page import ABXPage
 from mimi_gui.ui.listening_jobs import Prepared
-from mimi_gui.ui.listening_setup import Plan
+from mimi_gui.ui.listening_plan import Plan
 from mimi_gui.ui.mushra_page import MushraPage
 from mimi_gui.ui.preference_page import PreferencePage
 from mimi_gui.ui.result_page import (

@@ -6,7 +6,6 @@ It shows what it is told and wishes by signals; :mod:`mimi_gui.ui.listening_wind
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -28,10 +27,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from mimi_gui.analysis import listening, rating_session, ratings, staircase
 from mimi_gui.analysis.envelope import Envelope
 from mimi_gui.ui.listening_choice import TakesChoice
 from mimi_gui.ui.listening_jobs import Source
+from mimi_gui.ui.listening_plan import KINDS, Kind, Plan, outlook
 from mimi_gui.ui.listening_sources import MAX_SPAN_S, MIN_SPAN_S
 from mimi_gui.ui.listening_style import page_style
 from mimi_gui.ui.loop_strip import LoopStrip, clamped
@@ -39,65 +38,6 @@ from mimi_gui.ui.theme import Theme
 
 _SETTLE_MS = 350
 _LONG_SPAN_S = 15.0
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of test: its words, and how many trials it may have."""
-
-    key: str
-    title: str
-    question: str
-    least: int
-    most: int
-    usual: int
-    unit: str = "Trials"
-
-
-KINDS = {
-    kind.key: kind
-    for kind in (
-        Kind(
-            "abx", "ABX",
-            "Can you hear a difference at all? Each trial plays A, B and X; X is one of the two, drawn at random, and"
-            " you say which.",
-            listening.MIN_TRIALS, listening.MAX_TRIALS, listening.DEFAULT_TRIALS,
-        ),
-        Kind(
-            "staircase", "Staircase",
-            "From how many codebooks on can you not tell it from the reference? Trials as in ABX; the number of"
-            " codebooks follows your answers.",
-            staircase.MIN_TRIALS, staircase.MAX_TRIALS, staircase.DEFAULT_TRIALS,
-        ),
-        Kind(
-            "preference", "Preference",
-            "Which of two takes sounds better to you? Sides are drawn at random each time, and having no preference is"
-            " an answer too.",
-            ratings.MIN_VOTES, listening.MAX_TRIALS, 10,
-        ),
-        Kind(
-            "mushra", "MUSHRA",
-            "How close do up to eight takes come to the reference? Rate them from 0 to 100, beside a hidden reference"
-            " and a 3.5 kHz anchor.",
-            rating_session.MIN_ROUNDS, rating_session.MAX_ROUNDS, rating_session.DEFAULT_ROUNDS, "Rounds",
-        ),
-    )
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What was chosen. ``sources``: the reference first (preference: the first take first)."""
-
-    kind: str
-    sources: tuple[Source, ...]
-    span_s: tuple[float, float]
-    num_trials: int
-    match: bool
-    restarts: bool
-    listener: str
-    notes: str
-    folder: Path
 
 
 class SetupPage(QWidget):
@@ -405,20 +345,7 @@ class SetupPage(QWidget):
         self.length.setText(words)
 
     def _show_power(self) -> None:
-        kind, n = self.kind.key, self.trials.value()
-        if kind == "abx":
-            words = (
-                f"{listening.pass_mark(n)} of {n} right are needed (p ≤ {listening.ALPHA}). Who truly hears it 8 times"
-                f" in 10 gets there in {100 * listening.power(n, 0.8):.0f} % of all runs. The score stays hidden until"
-                " the last trial."
-            )
-        elif kind == "staircase":
-            words = "Each trial asks at the number of codebooks that is most in doubt. The result is an interval."
-        elif kind == "preference":
-            words = f"Two-sided sign test over the trials that are no ties. All {n} are asked, whatever the votes."
-        else:
-            words = "Each round is the same sounds in a new order: the more rounds, the narrower the intervals."
-        self.power.setText(words)
+        self.power.setText(outlook(self.kind.key, self.trials.value()))
 
     def _browse(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Choose a folder for logs", self.folder.text())

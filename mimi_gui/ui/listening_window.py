@@ -18,6 +18,7 @@ from mimi_gui.analysis.blind import Draw
 from mimi_gui.playback import ABPlayer
 from mimi_gui.ui.document import Take
 from mimi_gui.ui.listening_jobs import LogRead, Prepared, ReadLog, SaveLog
+from mimi_gui.ui.listening_plan import Plan
 from mimi_gui.ui.listening_run import (
     Run,
     Surroundings,
@@ -27,7 +28,7 @@ from mimi_gui.ui.listening_run import (
     gain_words,
     level_words,
 )
-from mimi_gui.ui.listening_setup import Plan, SetupPage
+from mimi_gui.ui.listening_setup import SetupPage
 from mimi_gui.ui.listening_sources import Preparation, default_span, levels, sources
 from mimi_gui.ui.result_page import ResultPage
 from mimi_gui.ui.screen_room import fitting
