@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QColor, QGuiApplication, QImage, QPalette, QWheelEvent
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QGuiApplication, QImage, QPalette, QWheelEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
@@ -25,7 +25,7 @@ from mimi_gui.ui.lane import GUTTER_PX, HEADER_PX
 from mimi_gui.ui.theme import DARK, LIGHT, Theme, ThemeKeeper, code_indices, code_table, contrast
 from mimi_gui.ui.time_axis import TimeAxis, format_time, tick_step
 from mimi_gui.ui.timeline import Wall
-from mimi_gui.ui.transport_bar import TransportBar
+from mimi_gui.ui.transport_bar import ABSwitch, TransportBar
 from mimi_gui.ui.waveform_view import _bars as bars
 
 RATE = 24_000
@@ -549,6 +549,24 @@ def test_every_control_of_the_bars_has_a_name_and_a_tip(qtbot: QtBot) -> None:
     assert "B" in bar.switch.toolTip()
     bar.set_side("B")
     assert "Listening to B" in bar.switch.accessibleName()
+
+
+def test_the_difference_gives_room_before_the_names_are_cut(qtbot: QtBot) -> None:
+    switch = ABSwitch(DARK)
+    qtbot.addWidget(switch)
+    font = QFont(switch.font())
+    font.setBold(True)
+    words_px = QFontMetrics(font).horizontalAdvance("Reconstruction")
+    seen = set()
+    for width in range(236, 521):
+        switch.resize(width, 46)
+        is_worded = switch._half("D").width() >= 80
+        seen.add(is_worded)
+        assert not is_worded or switch._half("B").width() > words_px + 36
+        assert switch._half("D").right() <= width - 4
+    assert seen == {False, True}
+    switch.set_labels(("a name of a file that is longer than any switch.wav", ""), ("Reconstruction", ""))
+    assert switch._half("D").width() >= 80  # no name is cut for it that would not be cut anyway
 
 
 def test_the_bar_fits_a_small_window(qtbot: QtBot) -> None:

@@ -53,6 +53,7 @@ class Device(Protocol):
 
 
 _SIDES = ("A", "B", "D")
+_MARGIN, _LETTER = 11, 25  # pixels in front of the letter, and that it takes
 
 
 class ABSwitch(QWidget):
@@ -133,10 +134,23 @@ class ABSwitch(QWidget):
 
     def _half(self, side: str) -> QRectF:
         whole = QRectF(self.rect()).adjusted(4, 4, -4, -4)
-        small = min(max(0.22 * whole.width(), 90.0), 100.0) if whole.width() >= 320 else 56.0
+        small = min(max(0.22 * whole.width(), 90.0), 100.0)
+        if (whole.width() - small - 6) / 2 < self._name_width() + 2 * _MARGIN + _LETTER:
+            small = 56.0  # the difference as a letter, before A and B lose the ends of their names
         half = (whole.width() - small - 6) / 2
         left = {"A": whole.left(), "B": whole.left() + half + 3}.get(side, whole.right() - small)
         return QRectF(left, whole.top(), small if side == "D" else half, whole.height())
+
+    def _name_width(self) -> float:
+        """Of the longer name of A and B; a name longer than the longest of our own is a file's, and is cut."""
+        metrics = QFontMetrics(self._bold())
+        longest = metrics.horizontalAdvance("Reconstruction")
+        return min(longest, max(metrics.horizontalAdvance(self._labels[side][0]) for side in "AB"))
+
+    def _bold(self) -> QFont:
+        font = QFont(self.font())
+        font.setBold(True)
+        return font
 
     def _draw_half(self, painter: QPainter, side: str, rect: QRectF) -> None:
         theme, heard, ready = self.theme, side == self._side, self._ready[side]
@@ -152,12 +166,11 @@ class ABSwitch(QWidget):
             painter.setBrush(theme.color("hover"))
             painter.drawRoundedRect(rect, 6, 6)
         ink = theme.color("side_text") if heard else theme.color("text" if ready else "text_faint")
-        large = QFont(self.font())
-        large.setBold(True)
+        large = self._bold()
         large.setPixelSize(20)
         painter.setFont(large)
         painter.setPen(ink if heard else color if ready else theme.color("text_faint"))
-        indent = 11 if side != "D" else 7
+        indent = _MARGIN if side != "D" else 7
         is_alone = rect.width() < (80 if side == "D" else 100)  # no room for words: the letter, and the tooltip
         letter = QRectF(rect) if is_alone else QRectF(rect.left() + indent, rect.top(), 22, rect.height())
         middle = Qt.AlignmentFlag.AlignHCenter if is_alone else Qt.AlignmentFlag.AlignLeft
@@ -165,9 +178,9 @@ class ABSwitch(QWidget):
         if is_alone:
             return
         name, facts = self._labels[side]
-        area = QRectF(rect.left() + 25 + indent, rect.top() + 2, rect.width() - 28 - indent, rect.height() - 4)
-        bold = QFont(self.font())
-        bold.setBold(True)
+        before = indent + _LETTER
+        area = QRectF(rect.left() + before, rect.top() + 2, rect.width() - before - 3, rect.height() - 4)
+        bold = self._bold()
         small = figures_font(self.font(), scale=0.85)
         painter.setPen(ink)
         painter.setFont(bold)
