@@ -243,7 +243,7 @@ def test_full_size_is_exact(full: tuple[MimiCodec, MimiModel, np.ndarray, np.nda
 def full(full_checkpoint: Path) -> tuple[MimiCodec, MimiModel, np.ndarray, np.ndarray]:
     logging.disable_progress_bar()
     hf = MimiModel.from_pretrained(full_checkpoint).eval()
-    recording = zero_padded(synthetic_recording(31.7, seed=11))
+    recording = zero_padded(synthetic_recording(21.7, seed=11))
     codec = MimiCodec.from_pretrained(str(full_checkpoint), device="cpu")
     return codec, hf, recording, hf_decode(hf, hf_encode(hf, recording))
 

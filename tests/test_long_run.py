@@ -36,24 +36,24 @@ def test_nothing_grows_frame_by_frame(tiny_codec: MimiCodec) -> None:
             assert sound.shape == (FRAME,)
 
     try:
-        run(0, 600)  # past the window, so that every state has its full size
+        run(0, 200)  # past the window, so that every state has its full size
         gc.collect()
         before = _resident_bytes()
         tracemalloc.start()
-        run(600, 700)
+        run(200, 300)
         gc.collect()
         python_before = tracemalloc.get_traced_memory()[0]
-        run(700, 900)
+        run(300, 500)
         gc.collect()
         python_growth = tracemalloc.get_traced_memory()[0] - python_before
         tracemalloc.stop()
-        run(900, 1_500)
+        run(500, 1_000)
         gc.collect()
         growth = _resident_bytes() - before
     finally:
         tracemalloc.stop()
         torch.set_num_threads(threads)
-    assert encoder.num_frames == decoder.num_frames == 1_500
+    assert encoder.num_frames == decoder.num_frames == 1_000
     # A kept state would be 50 KB a frame, the smallest kept array 700 bytes.
     assert python_growth < 20_000
     assert growth < 1_000_000
