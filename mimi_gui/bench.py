@@ -11,6 +11,7 @@ run mean anything.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import statistics
@@ -104,9 +105,11 @@ def run(
             job["moshi_file"] = _moshi_file(checkpoint, Path(folder))
         players = {name: _Player(name, job) for name in chosen}
         try:
+            for player in players.values():
+                player.send("load")  # all at once: half of it is imports, on one core each
             for name, player in players.items():
                 say(f"loading {LABELS[name]}")
-                player.ask("load")
+                player.receive()
             for turn in range(repeats + 1):
                 say(f"round {turn} of {repeats}" if turn else "warming up")
                 for player in players.values():
@@ -126,6 +129,8 @@ def run(
                     lambda count: alone.ask("frames", count=count), say
                 )
         finally:
+            for player in players.values():
+                player.hang_up()
             for player in players.values():
                 player.close()
         _compare(result, Path(folder))
@@ -188,25 +193,43 @@ class _Player:
         self._job = job
 
     def ask(self, what: str, *, warm_up: bool = False, **details: Any) -> dict[str, Any]:
-        if self.error:
-            return {}
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps({"do": what, **self._job, **details}) + "\n")
-            self._process.stdin.flush()
-            answer = json.loads(self._process.stdout.readline() or '{"error": "its process died"}')
-        except (OSError, ValueError) as error:
-            answer = {"error": str(error)}
-        if "error" in answer:
-            self.error = answer["error"]
-        elif what == "round" and not warm_up:
+        self.send(what, **details)
+        answer = self.receive()
+        if what == "round" and not warm_up and "error" not in answer:
             self.answers.append(answer)
         return answer
 
-    def close(self) -> None:
+    def send(self, what: str, **details: Any) -> None:
+        """Let it begin; ``receive`` waits for the answer."""
+        if self.error:
+            return
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({"do": what, **self._job, **details}) + "\n")
+            self._process.stdin.flush()
+        except (OSError, ValueError) as error:
+            self.error = str(error)
+
+    def receive(self) -> dict[str, Any]:
+        """What it answers; ``{"error": ...}`` now and for ever once something went wrong."""
+        if self.error:
+            return {"error": self.error}
+        assert self._process.stdout is not None
+        try:
+            answer = json.loads(self._process.stdout.readline() or '{"error": "its process died"}')
+        except (OSError, ValueError) as error:
+            answer = {"error": str(error)}
+        self.error = answer.get("error", "")
+        return answer
+
+    def hang_up(self) -> None:
+        """It ends by itself; ``close`` waits until it has."""
         if self._process.stdin is not None:
-            self._process.stdin.close()
+            with contextlib.suppress(OSError):  # it has died with something unread
+                self._process.stdin.close()
+
+    def close(self) -> None:
+        self.hang_up()
         if self._process.stdout is not None:
             self._process.stdout.close()
         try:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -170,15 +171,21 @@ def test_a_cluster_that_asks_for_a_token_is_joined_by_its_address(
     guarded: tuple[str, Path], recordings: Path, tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     where, home = guarded
-    command = [sys.executable, "-m", "mimi_gui.cli", "corpus", "encode", str(recordings / "a"), str(tmp_path / "out")]
-    command += ["--model", str(tiny_checkpoint), "--device", "cpu", "-k", "2", "--engine", "ray", "--address", where]
     stranger = tmp_path / "stranger"
     stranger.mkdir()
-    refused = subprocess.run(command, env=user(stranger), capture_output=True, text=True, timeout=120, check=False)
+
+    def run(out: str, who: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "mimi_gui.cli", "corpus", "encode", str(recordings / "a"), str(tmp_path / out)]
+        command += ["--model", str(tiny_checkpoint), "--device", "cpu", "-k", "2"]
+        command += ["--engine", "ray", "--address", where]
+        return subprocess.run(command, env=user(who), capture_output=True, text=True, timeout=240, check=False)
+
+    with ThreadPoolExecutor(2) as pool:
+        refused, joined = pool.map(run, ("refused", "out"), (stranger, home))
     assert refused.returncode == 1
     assert "takes only those who know its token" in refused.stderr.splitlines()[-1]  # the others are Ray's own
     assert "Traceback" not in refused.stderr
-    joined = subprocess.run(command, env=user(home), capture_output=True, text=True, timeout=240, check=False)
+    assert not list(tmp_path.glob("refused/*.npz"))
     assert joined.returncode == 0, joined.stderr
     assert len(list((tmp_path / "out").glob("*.npz"))) == NUM_FILES // 2
 
