@@ -59,10 +59,11 @@ class MushraPage(TrialPage):
         self.next.setMinimumWidth(150)
         digits = f"1 to {num_sounds}" if num_sounds < 10 else "1 to 9, 0"
         keys = QLabel(
-            f"Keys:  R reference   ·   {digits} play   ·   ↑ ↓ PgUp PgDown rate what was played last   ·"
+            f"Keys:  R reference   ·   {digits} play   ·   ↑ ↓ PgUp PgDown rate what played last   ·"
             "   Enter goes on   ·   Space pauses   ·   Esc stops"
         )
         keys.setProperty("faint", True)
+        keys.setWordWrap(True)
         head = QHBoxLayout()
         head.addStretch(1)
         head.addWidget(self.reference)
