@@ -240,7 +240,8 @@ class LivePage(QWidget):
         self.latency.set_figures(figures)
         dropped = f"{figures.num_skipped:,} of {figures.num_frames:,} frames dropped"
         share = f"{100 * figures.skipped_share:.2f} %, " if figures.num_skipped else ""
-        late = f"late {figures.num_late} times" if figures.num_late else "never late"
+        times = "once" if figures.num_late == 1 else f"{figures.num_late:,} times"
+        late = f"late {times}" if figures.num_late else "never late"
         busy = f", codec {100 * figures.busy_s / figures.frame_s:.0f} % busy" if figures.busy_s else ""
         self.counts.setText(f"{dropped}\n{share}{late}{busy}")
         frames = control.num_frames
