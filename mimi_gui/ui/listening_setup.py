@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QFont
 from PySide6.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -34,7 +33,7 @@ from mimi_gui.ui.listening_plan import KINDS, Kind, Plan, outlook
 from mimi_gui.ui.listening_sources import MAX_SPAN_S, MIN_SPAN_S
 from mimi_gui.ui.listening_style import page_style
 from mimi_gui.ui.loop_strip import LoopStrip, clamped
-from mimi_gui.ui.theme import Theme
+from mimi_gui.ui.theme import Theme, heading_font
 
 _SETTLE_MS = 350
 _LONG_SPAN_S = 15.0
@@ -193,9 +192,7 @@ class SetupPage(QWidget):
         layout.setContentsMargins(16, 12, 16, 14)
         layout.setSpacing(9)
         head = QLabel(title)
-        font = QFont(head.font())
-        font.setBold(True)
-        head.setFont(font)
+        head.setFont(heading_font(head.font()))
         layout.addWidget(head)
         return card, layout
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from mimi_gui.ui.icons import icon
-from mimi_gui.ui.theme import Theme
+from mimi_gui.ui.theme import Theme, heading_font
 
 
 class LiveCard(QFrame):
@@ -24,10 +23,7 @@ class LiveCard(QFrame):
         self.setObjectName("card")
         self._mark = QLabel()
         self._title = QLabel()
-        font = QFont(self._title.font())
-        font.setBold(True)
-        font.setPointSizeF(max(font.pointSizeF(), 9) * 1.15)
-        self._title.setFont(font)
+        self._title.setFont(heading_font(self._title.font(), 1.15))
         text = QLabel(
             "From loudspeakers, what Mimi says goes back into the microphone and howls. Without sound you see tokens"
             " and spectrograms only; M unmutes."

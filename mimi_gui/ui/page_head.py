@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QSize
-from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QWidget
 
 from mimi_gui.ui.icons import icon
-from mimi_gui.ui.theme import Theme
+from mimi_gui.ui.theme import Theme, heading_font
 
 
 class PageHead(QHBoxLayout):
@@ -28,7 +27,7 @@ class PageHead(QHBoxLayout):
         self.back.setAccessibleName("Back")
         self.back.setIconSize(QSize(20, 20))
         title = QLabel(name)
-        title.setFont(larger(title.font(), 1.5))
+        title.setFont(heading_font(title.font(), 1.5))
         self.addWidget(self.back)
         self.addWidget(title)
         self.addStretch(1)
@@ -42,11 +41,3 @@ class PageHead(QHBoxLayout):
     def draw_icons(self, theme: Theme) -> None:
         """Again when the theme changes."""
         self.back.setIcon(icon("back", theme))
-
-
-def larger(font: QFont, scale: float) -> QFont:
-    """A bold ``font``, ``scale`` times as large."""
-    found = QFont(font)
-    found.setPointSizeF(max(found.pointSizeF(), 9) * scale)
-    found.setBold(True)
-    return found

@@ -29,11 +29,11 @@ from mimi_gui.ui.icons import icon
 from mimi_gui.ui.lane import GUTTER_PX, MARGIN_PX
 from mimi_gui.ui.level_meter import LevelMeter
 from mimi_gui.ui.microphone import Microphone
-from mimi_gui.ui.page_head import PageHead, larger
+from mimi_gui.ui.page_head import PageHead
 from mimi_gui.ui.remark import Remark
 from mimi_gui.ui.ruler import Ruler
 from mimi_gui.ui.settings import SettingsStore
-from mimi_gui.ui.theme import Theme, figures_font
+from mimi_gui.ui.theme import Theme, figures_font, heading_font
 from mimi_gui.ui.time_axis import TimeAxis, format_time
 from mimi_gui.ui.waveform_view import WaveformView, amplitude_limit
 
@@ -96,7 +96,7 @@ class RecordPage(QWidget):
         self.remark.help_requested.connect(self._help)
 
         self.elapsed = QLabel()
-        self.elapsed.setFont(figures_font(larger(self.font(), 2.6), bold=True))
+        self.elapsed.setFont(figures_font(heading_font(self.font(), 2.6), bold=True))
         self.elapsed.setAccessibleName("Elapsed time")
         self.elapsed.setMinimumWidth(self.elapsed.fontMetrics().horizontalAdvance("0:00:00.0"))
         self.words = ElidedLabel()

@@ -28,7 +28,7 @@ from mimi_gui.ui.listening_jobs import LogRead
 from mimi_gui.ui.listening_sources import codebook_words
 from mimi_gui.ui.listening_style import page_style
 from mimi_gui.ui.listening_widgets import Interval, IntervalPlot
-from mimi_gui.ui.theme import Theme
+from mimi_gui.ui.theme import Theme, heading_font
 
 _PERCENT = tuple((float(value), f"{value} %") for value in range(0, 101, 25))
 
@@ -154,10 +154,7 @@ class ResultPage(QWidget):
         self._outcome, self._compared, self._path = outcome, compared, path
         self.title = QLabel(outcome.title)
         self.title.setWordWrap(True)
-        font = QFont(self.title.font())
-        font.setBold(True)
-        font.setPointSizeF(font.pointSizeF() * 1.9)
-        self.title.setFont(font)
+        self.title.setFont(heading_font(self.title.font(), 1.9))
         self.text = QLabel(outcome.text)
         self.text.setWordWrap(True)
         self.text.setTextInteractionFlags(

@@ -271,6 +271,15 @@ def figures_font(base: QFont, *, scale: float = 1.0, bold: bool = False) -> QFon
     return font
 
 
+def heading_font(base: QFont, scale: float = 1.0) -> QFont:
+    """``base`` in bold, ``scale`` times as large."""
+    font = QFont(base)
+    if scale != 1.0:
+        font.setPointSizeF(max(base.pointSizeF(), 9) * scale)
+    font.setBold(True)
+    return font
+
+
 def palette_of(theme: Theme) -> QPalette:
     """The Qt palette that standard widgets, menus and dialogs take their colours from."""
     palette = QPalette()

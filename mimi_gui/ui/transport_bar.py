@@ -11,7 +11,6 @@ from typing import Protocol
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QActionGroup,
-    QFont,
     QFontMetrics,
     QKeyEvent,
     QMouseEvent,
@@ -32,7 +31,7 @@ from PySide6.QtWidgets import (
 )
 
 from mimi_gui.ui.icons import icon
-from mimi_gui.ui.theme import Theme, figures_font
+from mimi_gui.ui.theme import Theme, figures_font, heading_font
 from mimi_gui.ui.time_axis import format_time
 
 _MATCH_TIP = (
@@ -135,22 +134,12 @@ class ABSwitch(QWidget):
     def _half(self, side: str) -> QRectF:
         whole = QRectF(self.rect()).adjusted(4, 4, -4, -4)
         small = min(max(0.22 * whole.width(), 90.0), 100.0)
-        if (whole.width() - small - 6) / 2 < self._name_width() + 2 * _MARGIN + _LETTER:
-            small = 56.0  # the difference as a letter, before A and B lose the ends of their names
+        name_px = QFontMetrics(heading_font(self.font())).horizontalAdvance(self._labels["B"][0])
+        if (whole.width() - small - 6) / 2 < name_px + 2 * _MARGIN + _LETTER:
+            small = 56.0  # the difference as a letter, before B loses the end of its name; A's may be any file's
         half = (whole.width() - small - 6) / 2
         left = {"A": whole.left(), "B": whole.left() + half + 3}.get(side, whole.right() - small)
         return QRectF(left, whole.top(), small if side == "D" else half, whole.height())
-
-    def _name_width(self) -> float:
-        """Of the longer name of A and B; a name longer than the longest of our own is a file's, and is cut."""
-        metrics = QFontMetrics(self._bold())
-        longest = metrics.horizontalAdvance("Reconstruction")
-        return min(longest, max(metrics.horizontalAdvance(self._labels[side][0]) for side in "AB"))
-
-    def _bold(self) -> QFont:
-        font = QFont(self.font())
-        font.setBold(True)
-        return font
 
     def _draw_half(self, painter: QPainter, side: str, rect: QRectF) -> None:
         theme, heard, ready = self.theme, side == self._side, self._ready[side]
@@ -166,7 +155,7 @@ class ABSwitch(QWidget):
             painter.setBrush(theme.color("hover"))
             painter.drawRoundedRect(rect, 6, 6)
         ink = theme.color("side_text") if heard else theme.color("text" if ready else "text_faint")
-        large = self._bold()
+        large = heading_font(self.font())
         large.setPixelSize(20)
         painter.setFont(large)
         painter.setPen(ink if heard else color if ready else theme.color("text_faint"))
@@ -180,7 +169,7 @@ class ABSwitch(QWidget):
         name, facts = self._labels[side]
         before = indent + _LETTER
         area = QRectF(rect.left() + before, rect.top() + 2, rect.width() - before - 3, rect.height() - 4)
-        bold = self._bold()
+        bold = heading_font(self.font())
         small = figures_font(self.font(), scale=0.85)
         painter.setPen(ink)
         painter.setFont(bold)

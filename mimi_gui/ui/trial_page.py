@@ -30,7 +30,7 @@ from mimi_gui.ui.listening_style import page_style
 from mimi_gui.ui.listening_widgets import StimulusButton, TrialDots
 from mimi_gui.ui.loop_strip import LoopStrip
 from mimi_gui.ui.stimulus_player import StimulusPlayer
-from mimi_gui.ui.theme import Theme
+from mimi_gui.ui.theme import Theme, heading_font
 
 _TICK_MS = 20
 _LOST = "the sound device was lost"
@@ -86,10 +86,7 @@ class TrialPage(QWidget):
         self._is_lost = self._told_elsewhere = self._goes_on_after = False
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.count = QLabel()
-        font = QFont(self.count.font())
-        font.setBold(True)
-        font.setPointSizeF(font.pointSizeF() * 1.35)
-        self.count.setFont(font)
+        self.count.setFont(heading_font(self.count.font(), 1.35))
         self.dots = TrialDots(session.num_trials, theme)
         self.pause = self._button("Pause", "Pause, or go on (key: Space)", self.toggle_pause)
         self.stop = self._button("Stop …", "End the test before its time (key: Esc)", self.ask_stop)

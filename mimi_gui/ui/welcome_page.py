@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
 from mimi_gui.ui.codec_jobs import DEFAULT_MODEL, DEMO_MODEL, DOWNLOAD_MB, ModelChoice, ModelReady
 from mimi_gui.ui.icons import icon
 from mimi_gui.ui.status_bar import model_words, progress_words
-from mimi_gui.ui.theme import Theme
+from mimi_gui.ui.theme import Theme, heading_font
 from mimi_gui.ui.worker import Progress
 
 _RECENT = 5
@@ -86,10 +86,7 @@ class WelcomePage(QWidget):
         self._mark.setAlignment(Qt.AlignmentFlag.AlignCenter)
         here = QLabel("Drop a recording or a token file here")
         here.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        font = QFont(here.font())
-        font.setPointSizeF(font.pointSizeF() * 1.25)
-        font.setBold(True)
-        here.setFont(font)
+        here.setFont(heading_font(here.font(), 1.25))
         kinds = QLabel("wav, flac, mp3, ogg, opus, aiff … at any rate, or .npz tokens")
         kinds.setAlignment(Qt.AlignmentFlag.AlignCenter)
         kinds.setProperty("dim", True)

@@ -6,7 +6,7 @@ GUI thread only. Nothing is decided here: facts go to the views, wishes to the s
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
-from PySide6.QtGui import QFont, QKeyEvent, QResizeEvent
+from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
 
 from mimi_gui.audio import AudioInfo
@@ -17,7 +17,7 @@ from mimi_gui.ui.elided_label import ElidedLabel
 from mimi_gui.ui.level_match import match_words
 from mimi_gui.ui.session import Session
 from mimi_gui.ui.settings import SettingsStore
-from mimi_gui.ui.theme import Theme
+from mimi_gui.ui.theme import Theme, heading_font
 from mimi_gui.ui.timeline import Wall
 from mimi_gui.ui.transport import Transport
 from mimi_gui.ui.transport_bar import TransportBar
@@ -65,10 +65,7 @@ class Workspace(QWidget):
         self.bar = TransportBar(theme)
         self.codebooks = CodebooksControl(theme, CodecInfo())
         self._title = ElidedLabel(has_own_tip=True)
-        font = QFont(self._title.font())
-        font.setBold(True)
-        font.setPointSizeF(font.pointSizeF() * 1.1)
-        self._title.setFont(font)
+        self._title.setFont(heading_font(self._title.font(), 1.1))
         self._title.setAccessibleName("Open recording")
         self._facts = ElidedLabel()
         self._facts.setProperty("dim", True)
