@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mimi_gui import compiled
 from mimi_gui.codes import CodecInfo
 from mimi_gui.graphs import GraphCache
-from mimi_gui.kernels import LOG2_E, Convolution, ResidualBlock, TransposedConvolution
+from mimi_gui.kernels import LOG2_E, Convolution, FusedBlock, ResidualBlock, TransposedConvolution
 from mimi_gui.latents import ResidualQuantizer, Transformer
 from mimi_gui.tf32 import tf32
 
@@ -394,6 +395,22 @@ def _transposed(
     return operator
 
 
+def _residual_block(
+    layer: Any, *, elu: float, dtype: torch.dtype, scales: tuple[float, float]
+) -> ResidualBlock | FusedBlock:
+    modules = (layer.block[1], layer.block[3])
+    straight = isinstance(layer.shortcut, torch.nn.Identity)
+    (first, bias), second = (_rescaled(module.conv, scales) for module in modules)
+    plain = modules[0].conv.dilation[0] == 1 and modules[0].pad_mode != "replicate"
+    if straight and plain and dtype == torch.float32 and compiled.Filter.suits_block(first, second[0]):
+        for module in modules:
+            module.conv.weight = None
+        return FusedBlock(compiled.Filter(first, bias, 1, elu, second), first.numel() + second[0].numel())
+    shortcut = None if straight else _convolution(layer.shortcut, dtype=dtype, scales=scales)
+    convolutions = [_convolution(module, elu=elu, dtype=dtype, scales=scales) for module in modules]
+    return ResidualBlock(*convolutions, shortcut)
+
+
 def _rescaled(conv: Any, scales: tuple[float, float]) -> tuple[Tensor, Tensor | None]:
     """Weights for an input that is ``scales[0]`` times what it was, and an output that shall be ``scales[1]`` times."""
     before, after = scales
@@ -417,10 +434,7 @@ def _operators(layers: Any, dtype: torch.dtype) -> list:
             continue
         scales = (inside if operators else 1.0, inside if layer is not layers[-1] else 1.0)
         if hasattr(layer, "block"):
-            first, second = (_convolution(layer.block[i], elu=inside, dtype=dtype, scales=scales) for i in (1, 3))
-            straight = isinstance(layer.shortcut, torch.nn.Identity)
-            shortcut = None if straight else _convolution(layer.shortcut, dtype=dtype, scales=scales)
-            operators.append(ResidualBlock(first, second, shortcut))
+            operators.append(_residual_block(layer, elu=inside, dtype=dtype, scales=scales))
         elif isinstance(layer.conv, torch.nn.ConvTranspose1d):
             operators.append(_transposed(layer, elu=elu, dtype=dtype, scales=scales))
         else:

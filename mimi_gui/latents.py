@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mimi_gui.compiled import Search
 from mimi_gui.packed import Linear
 from mimi_gui.tf32 import tf32
 
@@ -177,6 +178,7 @@ class ResidualQuantizer:
         for book in books:
             book.embed_sum = book._embed = None
         self.scores: list[Linear] = []
+        self.search: Search | None = None
         self.project_in = None if module.input_proj is None else module.input_proj.weight.detach()[..., 0]
         self.project_out = None if module.output_proj is None else module.output_proj.weight.detach()[..., 0]
         self.num_codebooks, self.cardinality = self.table.shape[:2]
@@ -184,8 +186,11 @@ class ResidualQuantizer:
 
     def prepare_search(self) -> None:
         """What only encoding needs: the codewords once more, as a product wants them."""
-        if not self.scores:
+        if not self.scores and self.search is None:
             half_norms = self.table.square().sum(-1).mul_(-0.5)  # [K, N]
+            if Search.suits(self.table):
+                self.search = Search(self.table, half_norms)
+                return
             self.scores = [Linear(table, norms) for table, norms in zip(self.table, half_norms, strict=True)]
 
     def encode(self, latents: Tensor, num_codebooks: int) -> Tensor:
@@ -197,6 +202,8 @@ class ResidualQuantizer:
         residual = latents if self.project_in is None else F.linear(latents, self.project_in)
         shape = residual.shape[:2]
         residual = residual.reshape(-1, residual.shape[-1])
+        if self.search is not None:
+            return self.search.run(residual, num_codebooks).view(num_codebooks, *shape)
         codes = residual.new_empty((num_codebooks, len(residual)), dtype=torch.int64)
         for k in range(num_codebooks):
             codes[k] = _first_largest(self.scores[k].run(residual))

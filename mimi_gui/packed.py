@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mimi_gui.compiled import Product
+
 _BF16_ERROR = 0.02  # relative; rounding gives 0.003 to 0.006, a wrong kernel 1
 _FEW_ROWS = 4  # a call more costs as much as the slower gelu of so many
 _INNER_PRODUCT_ROWS = 6
@@ -255,7 +257,7 @@ class Linear:
         self.bias = None if bias is None else bias.to(dtype)
         # On the CPU until the first input comes, then in the order of one of these:
         self._weight: Tensor | None = weight.to(dtype).contiguous()
-        self._many_rows: Packed | None = None
+        self._many_rows: Packed | Product | None = None
         self._few_rows: Tensor | None = None  # of the inner product
         self._columns: Tensor | None = None  # [C_in, C_out], for a single row
         self._lock = threading.Lock()
@@ -276,7 +278,10 @@ class Linear:
             return total + self._product(x, "none")
         if x.shape[:-1].numel() <= _INNER_PRODUCT_ROWS:
             return torch.ops.mkldnn._linear_pointwise.binary(x, total, self._for_few(), self.bias, "add")
-        return self._unfolded(self._for_many().added(self._folded(total), self._folded(x)), x)
+        many = self._for_many()
+        if isinstance(many, Product):
+            return many.run(x, total)
+        return self._unfolded(many.added(self._folded(total), self._folded(x)), x)
 
     def _product(self, x: Tensor, after: str) -> Tensor:
         x = x.to(self.dtype)
@@ -290,6 +295,8 @@ class Linear:
         if x.shape[:-1].numel() <= _INNER_PRODUCT_ROWS:
             return torch.ops.mkldnn._linear_pointwise(x, self._for_few(), self.bias, after, [], "none")
         many, rows = self._for_many(), self._folded(x)
+        if isinstance(many, Product):
+            return many.run(x) if after == "none" else F.gelu(many.run(x))
         return self._unfolded(many.run(rows) if after == "none" else many.run_gelu(rows), x)
 
     def _for_one(self) -> Tensor:
@@ -298,8 +305,8 @@ class Linear:
     def _for_few(self) -> Tensor:
         return self._few_rows if self._few_rows is not None else self._once("_few_rows", self._reordered)
 
-    def _for_many(self) -> Packed:
-        return self._many_rows if self._many_rows is not None else self._once("_many_rows", self._as_convolution)
+    def _for_many(self) -> Packed | Product:
+        return self._many_rows if self._many_rows is not None else self._once("_many_rows", self._for_any)
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         """What ``make`` gives, kept as the attribute ``name``; the plain weights go when they are in one order."""
@@ -315,7 +322,9 @@ class Linear:
     def _reordered(self) -> Tensor:
         return torch.ops.mkldnn._reorder_linear_weight(self._dense().contiguous(), _INNER_PRODUCT_ROWS)
 
-    def _as_convolution(self) -> Packed:
+    def _for_any(self) -> Packed | Product:
+        if self.dtype == torch.float32 and Product.suits(self._dense()):
+            return Product(self._dense(), self.bias)
         return Packed(self._dense()[:, :, None], self.bias, 1, 1, self.dtype)
 
     def _dense(self) -> Tensor:
@@ -326,7 +335,7 @@ class Linear:
         if self._few_rows is not None:
             return self._few_rows.to_dense()
         assert self._many_rows is not None  # in one order at least
-        return self._many_rows.weight[:, :, 0]
+        return self._many_rows.weight if isinstance(self._many_rows, Product) else self._many_rows.weight[:, :, 0]
 
     def _folded(self, x: Tensor) -> Tensor:
         """All rows as those of one signal: few sizes."""

@@ -1,0 +1,277 @@
+"""The compiled kernels (``native/kernels.c``): whole layers in one pass through the cache, on the CPU in float32.
+
+They are compiled at installation where a C compiler is there, and used where the processor is one that they were
+measured to be faster on. Everything that they compute, torch's own operators compute too, and do where they are not.
+
+As in ``kernels``: time-major activations ``[B, T, C]``, weights prepared once and never written to afterwards, state is
+a value. Any thread; the work is shared out among the threads that torch computes with in the calling thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+_FOLDER = Path(__file__).resolve().parent / "native"
+_LOG2_E = math.log2(math.e)
+_PANEL = 16  # columns of a weight matrix that lie together
+_POINTER, _SIZE, _FLOAT = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_float
+_FUNCTIONS = {
+    "mimi_threads": [_POINTER],
+    "mimi_elu": [_POINTER] * 2 + [_SIZE] * 4 + [_FLOAT] * 2 + [_SIZE],
+    "mimi_product": [_POINTER, _SIZE] + [_POINTER] * 4 + [_SIZE] * 4,
+    "mimi_nearest": [_POINTER] * 7 + [_SIZE] * 5,
+    "mimi_filter": [_POINTER] * 8 + [_SIZE] * 6 + [_FLOAT] * 2 + [_SIZE],
+}
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels; None where there are none, or none that this processor and this program can use."""
+    return None if missing() else _load()
+
+
+@functools.cache
+def missing() -> str:
+    """Why there is no :func:`library`, in words; "" where there is one."""
+    path = _FOLDER / "kernels.so"
+    if not path.is_file():
+        return "they were not compiled when this program was installed"
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        return "this processor has no AVX2"
+    loaded = ctypes.CDLL(str(path))
+    loaded.mimi_source.restype = ctypes.c_char_p
+    if loaded.mimi_source().decode() != hashlib.sha256((_FOLDER / "kernels.c").read_bytes()).hexdigest():
+        return "they were compiled from another kernels.c: install this program again"
+    if not hasattr(ctypes.CDLL(None), "GOMP_parallel"):
+        return "this torch computes with another thread library than libgomp"
+    return ""
+
+
+def _load() -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(_FOLDER / "kernels.so"))
+    for name, arguments in _FUNCTIONS.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = arguments, None
+    loaded.mimi_threads(ctypes.cast(ctypes.CDLL(None).GOMP_parallel, _POINTER))
+    return loaded
+
+
+@functools.cache
+def products() -> bool:
+    """Whether products are computed here, too: where oneDNN has AVX-512, its own are the faster ones."""
+    return library() is not None and torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
+def elu_into(x: Tensor, out: Tensor, scale: float) -> bool:
+    """``out = scale * elu(x / scale)``, scale 1.0 or log2(e), within 1.5e-7; False where it cannot be done here.
+
+    ``x`` and ``out``, ``[B, T, C]``: each recording is contiguous. 0.2 ns a value on two cores of a Zen 3.
+    """
+    kernels = library()
+    if kernels is None or not (_recordings_are_contiguous(x) and _recordings_are_contiguous(out)):
+        return False
+    power = 1.0 if scale == _LOG2_E else _LOG2_E
+    size = x.shape[1] * x.shape[2]
+    kernels.mimi_elu(
+        x.data_ptr(), out.data_ptr(), len(x), size, x.stride(0), out.stride(0), power, scale, torch.get_num_threads()
+    )
+    return True
+
+
+def _recordings_are_contiguous(x: Tensor) -> bool:
+    return x.stride(2) == 1 and x.stride(1) == x.shape[2]
+
+
+def panels(weight: Tensor) -> Tensor:
+    """``[N, K]`` -> ``[N / 16, K, 16]``, contiguous: as the kernels read weights."""
+    return weight.unflatten(0, (-1, _PANEL)).transpose(1, 2).contiguous()
+
+
+def _pointer(x: Tensor | None) -> int | None:
+    return None if x is None else x.data_ptr()
+
+
+class Product:
+    """``a @ weight.T + bias`` for weights ``[N, K]``, N a multiple of 16."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.panels = panels(weight.float())
+        self.bias = None if bias is None else bias.float().contiguous()
+        self.num_outputs, self.num_inputs = weight.shape
+
+    @staticmethod
+    def suits(weight: Tensor) -> bool:
+        """Whether this machine computes a product with ``weight``, ``[N, K]``, here."""
+        return products() and weight.device.type == "cpu" and len(weight) % _PANEL == 0
+
+    @property
+    def weight(self) -> Tensor:
+        """``[N, K]``, a copy."""
+        return self.panels.transpose(1, 2).flatten(0, 1)
+
+    def run(self, x: Tensor, total: Tensor | None = None) -> Tensor:
+        """``[..., K]`` -> ``[..., N]``, plus ``total`` of that shape, which is left as it is."""
+        y = x.new_empty((*x.shape[:-1], self.num_outputs))
+        total = None if total is None else total.contiguous()
+        x = x.contiguous()
+        self._compute(x, self.num_inputs, x.shape[:-1].numel(), total, y)
+        return y
+
+    def run_overlapping(self, x: Tensor, step: int) -> Tensor:
+        """``[B, n]`` -> ``[B, (n - K) / step + 1, N]``: a row of the product begins at every ``step``-th number."""
+        x = x.contiguous()
+        rows = (x.shape[1] - self.num_inputs) // step + 1
+        y = x.new_empty((len(x), rows, self.num_outputs))
+        for recording, out in zip(x, y, strict=True):
+            self._compute(recording, step, rows, None, out)
+        return y
+
+    def _compute(self, x: Tensor, step: int, rows: int, total: Tensor | None, y: Tensor) -> None:
+        kernels = library()
+        assert kernels is not None
+        kernels.mimi_product(
+            x.data_ptr(),
+            step,
+            self.panels.data_ptr(),
+            _pointer(self.bias),
+            _pointer(total),
+            y.data_ptr(),
+            rows,
+            self.num_inputs,
+            self.num_outputs,
+            torch.get_num_threads(),
+        )
+
+
+class Filter:
+    """A causal convolution with an ELU in front whose kernel is two strides, or three rows at stride 1.
+
+    Its outputs are computed three or two at a time by four products instead of six: the minimal filters F(3, 2) and
+    F(2, 3) (S. Winograd, Arithmetic Complexity of Computations, 1980). The error is 1.3 times that of the plain sum.
+    In the same pass are the ELU, the context, and in a residual block all that follows.
+
+    Args:
+        weight: ``[C_out, C_in, kernel]``.
+        elu: the factor of what comes in, 1.0 or log2(e) (``kernels.elu_into``); 0.0: no ELU.
+        second: of a residual block the other convolution, ``[C_in, C_out, 1]``, and its bias.
+    """
+
+    MOST_WIDTH = 640  # numbers in a stride; more would not leave the weights their room in the cache
+    MOST_HIDDEN = 256  # outputs of the first convolution of a residual block
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: int,
+        elu: float,
+        second: tuple[Tensor, Tensor | None] | None = None,
+    ) -> None:
+        c_out, _, kernel = weight.shape
+        self._num_taps, self._stride = kernel // stride, stride
+        self._num_outputs = c_out
+        taps = weight.transpose(1, 2).reshape(c_out, self._num_taps, -1).unbind(1)  # each [C_out, stride * C_in]
+        first, middle, last = taps if len(taps) == 3 else (taps[0], taps[1], None)
+        ends = first if last is None else first + last
+        planes = (first, (ends + middle) / 2, (ends - middle) / 2, middle if last is None else last)
+        self._planes = torch.stack([panels(plane) for plane in planes])
+        self._bias = None if bias is None else bias.contiguous()
+        self._second = None if second is None else panels(second[0][:, :, 0])
+        self._second_bias = None if second is None or second[1] is None else second[1].contiguous()
+        self._elu, self._power = elu, 1.0 if elu == _LOG2_E else _LOG2_E
+
+    @classmethod
+    def suits(cls, weight: Tensor, stride: int) -> bool:
+        """Whether this machine computes a convolution with ``weight``, ``[C_out, C_in, kernel]``, so."""
+        c_out, c_in, kernel = weight.shape
+        short = kernel == 2 * stride or (kernel == 3 and stride == 1)
+        fits = c_out % _PANEL == 0 and stride * c_in % 8 == 0 and stride * c_in <= cls.MOST_WIDTH
+        return products() and weight.device.type == "cpu" and short and fits
+
+    @classmethod
+    def suits_block(cls, first: Tensor, second: Tensor) -> bool:
+        """Whether it computes a residual block of these two so."""
+        fits = len(first) <= cls.MOST_HIDDEN and first.shape[1] % _PANEL == 0 and len(second) == first.shape[1]
+        return cls.suits(first, 1) and first.shape[2] == 3 and second.shape[2] == 1 and fits
+
+    def run(self, x: Tensor, state: Tensor | None, valid: int | None = None) -> tuple[Tensor, Tensor]:
+        """``[B, T, C_in]`` -> ``[B, T / stride, C_out]``, of a residual block ``[B, T, C_in]``; ``x`` is left as it is.
+
+        State, as ``kernels.with_context`` keeps it: the last ``kernel - stride`` rows after the ELU, None: zeros.
+        """
+        kernels = library()
+        assert kernels is not None
+        num_batch, num_rows, num_channels = x.shape
+        blocks, width = num_rows // self._stride, self._stride * num_channels
+        x = x.contiguous()
+        state = None if state is None else state.contiguous()
+        y = x.new_empty((num_batch, blocks, self._num_outputs)) if self._second is None else torch.empty_like(x)
+        after = x.new_empty((num_batch, (self._num_taps - 1) * self._stride, num_channels))
+        kernels.mimi_filter(
+            x.data_ptr(),
+            _pointer(state),
+            self._planes.data_ptr(),
+            _pointer(self._bias),
+            _pointer(self._second),
+            _pointer(self._second_bias),
+            y.data_ptr(),
+            after.data_ptr(),
+            num_batch,
+            blocks,
+            blocks if valid is None else valid // self._stride,
+            width,
+            self._num_taps,
+            self._num_outputs,
+            self._power,
+            self._elu,
+            torch.get_num_threads(),
+        )
+        return y, after
+
+
+class Search:
+    """All levels of a residual quantizer: which codeword is the nearest, and what is left of the vector.
+
+    Args:
+        tables: ``[K, N, D]``, the codewords; N a multiple of 16.
+        half_norms: ``[K, N]``, ``-|e|^2 / 2``.
+    """
+
+    def __init__(self, tables: Tensor, half_norms: Tensor) -> None:
+        self._tables, self._norms = tables.contiguous(), half_norms.contiguous()
+        self._panels = torch.stack([panels(table) for table in tables])
+
+    @staticmethod
+    def suits(tables: Tensor) -> bool:
+        """Whether this machine searches ``tables``, ``[K, N, D]``, here."""
+        return products() and tables.device.type == "cpu" and tables.shape[1] % _PANEL == 0
+
+    def run(self, vectors: Tensor, num_levels: int) -> Tensor:
+        """``[M, D]`` -> int64 ``[num_levels, M]``; of codewords equally near the first."""
+        kernels = library()
+        assert kernels is not None
+        residual, threads = vectors.clone(memory_format=torch.contiguous_format), torch.get_num_threads()
+        codes = torch.empty((num_levels, len(residual)), dtype=torch.int64)
+        best = torch.empty((threads, len(residual)))
+        index = torch.empty((threads, len(residual)), dtype=torch.int32)
+        kernels.mimi_nearest(
+            residual.data_ptr(),
+            self._tables.data_ptr(),
+            self._panels.data_ptr(),
+            self._norms.data_ptr(),
+            codes.data_ptr(),
+            best.data_ptr(),
+            index.data_ptr(),
+            *residual.shape,
+            self._tables.shape[1],
+            num_levels,
+            threads,
+        )
+        return codes
