@@ -13,6 +13,7 @@ import ctypes
 import functools
 import hashlib
 import math
+import threading
 from pathlib import Path
 
 import torch
@@ -28,6 +29,7 @@ _FUNCTIONS = {
     "mimi_product": [_POINTER, _SIZE] + [_POINTER] * 4 + [_SIZE] * 4,
     "mimi_nearest": [_POINTER] * 7 + [_SIZE] * 5,
     "mimi_filter": [_POINTER] * 8 + [_SIZE] * 6 + [_FLOAT] * 2 + [_SIZE],
+    "mimi_wide_filter": [_POINTER] * 8 + [_SIZE] * 5 + [_FLOAT] * 2 + [_SIZE],
 }
 
 
@@ -124,13 +126,15 @@ class Product:
         self._compute(x, self.num_inputs, x.shape[:-1].numel(), total, y)
         return y
 
-    def run_overlapping(self, x: Tensor, step: int) -> Tensor:
-        """``[B, n]`` -> ``[B, (n - K) / step + 1, N]``: a row of the product begins at every ``step``-th number."""
-        x = x.contiguous()
+    def run_overlapping(self, x: Tensor, step: int, total: Tensor | None = None) -> Tensor:
+        """``[B, n]`` -> ``[B, (n - K) / step + 1, N]``: a row of the product begins at every ``step``-th number.
+
+        Each recording of ``x`` is contiguous. ``total``: is added to, and returned.
+        """
         rows = (x.shape[1] - self.num_inputs) // step + 1
-        y = x.new_empty((len(x), rows, self.num_outputs))
+        y = x.new_empty((len(x), rows, self.num_outputs)) if total is None else total
         for recording, out in zip(x, y, strict=True):
-            self._compute(recording, step, rows, None, out)
+            self._compute(recording, step, rows, None if total is None else out, out)
         return y
 
     def _compute(self, x: Tensor, step: int, rows: int, total: Tensor | None, y: Tensor) -> None:
@@ -163,7 +167,8 @@ class Filter:
         second: of a residual block the other convolution, ``[C_in, C_out, 1]``, and its bias.
     """
 
-    MOST_WIDTH = 640  # numbers in a stride; more would not leave the weights their room in the cache
+    MOST_WIDTH = 640  # numbers in a stride
+    MOST_WEIGHTS = 800_000  # of one product; more do not find their room in the cache
     MOST_HIDDEN = 256  # outputs of the first convolution of a residual block
 
     def __init__(
@@ -192,8 +197,9 @@ class Filter:
         """Whether this machine computes a convolution with ``weight``, ``[C_out, C_in, kernel]``, so."""
         c_out, c_in, kernel = weight.shape
         short = kernel == 2 * stride or (kernel == 3 and stride == 1)
+        plane = c_out * c_in * stride
         fits = c_out % _PANEL == 0 and stride * c_in % 8 == 0 and stride * c_in <= cls.MOST_WIDTH
-        return products() and weight.device.type == "cpu" and short and fits
+        return products() and weight.device.type == "cpu" and short and fits and plane <= cls.MOST_WEIGHTS
 
     @classmethod
     def suits_block(cls, first: Tensor, second: Tensor) -> bool:
@@ -234,6 +240,81 @@ class Filter:
             torch.get_num_threads(),
         )
         return y, after
+
+
+class WideFilter:
+    """As :class:`Filter`, a kernel of two strides with so many weights that they come from memory each time.
+
+    Few outputs are computed as the plain sum, which has half the weights; those of the four products that it has not
+    are prepared when many outputs are first wanted.
+    """
+
+    MIN_OUTPUTS = 64  # below, more weights take longer than more arithmetic
+    _SLAB = 126  # of kernels.c
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, stride: int, elu: float) -> None:
+        self._stride, self._elu, self._power = stride, elu, 1.0 if elu == _LOG2_E else _LOG2_E
+        taps = weight.transpose(1, 2).reshape(len(weight), 2, -1).unbind(1)
+        self._first, self._second = Product(taps[0], bias), Product(taps[1], None)
+        self._others: tuple[Tensor, Tensor] | None = None
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def suits(weight: Tensor, stride: int) -> bool:
+        """Whether this machine computes a convolution with ``weight``, ``[C_out, C_in, kernel]``, so."""
+        return Product.suits(weight) and weight.shape[2] == 2 * stride and stride * weight.shape[1] % 8 == 0
+
+    def serves(self, x: Tensor) -> bool:
+        """Whether :meth:`run` is the quicker way for ``x``, ``[B, T, C_in]``, and not :meth:`run_plain`."""
+        return len(x) * (x.shape[1] // self._stride) >= self.MIN_OUTPUTS
+
+    def run_plain(self, padded: Tensor) -> Tensor:
+        """``[B, stride + T, C_in]``, after the ELU -> ``[B, T / stride, C_out]``."""
+        step = self._first.num_inputs
+        flat = padded.flatten(1)
+        y = self._first.run_overlapping(flat[:, :-step], step)
+        return self._second.run_overlapping(flat[:, step:], step, y)
+
+    def run(self, x: Tensor, state: Tensor | None, valid: int | None = None) -> tuple[Tensor, Tensor]:
+        """``[B, T, C_in]`` -> ``[B, T / stride, C_out]``; state as in :class:`Filter`."""
+        kernels = library()
+        assert kernels is not None
+        x = x.contiguous()
+        state = None if state is None else state.contiguous()
+        num_batch, num_rows, num_channels = x.shape
+        blocks, width, num_outputs = num_rows // self._stride, self._first.num_inputs, self._first.num_outputs
+        y = x.new_empty((num_batch, blocks, num_outputs))
+        after = x.new_empty((num_batch, self._stride, num_channels))
+        planes, sums = x.new_empty((4, self._SLAB, width)), x.new_empty((4, self._SLAB, num_outputs))
+        first, second = self._prepared()
+        weights = [weight.data_ptr() for weight in (self._first.panels, first, second, self._second.panels)]
+        kernels.mimi_wide_filter(
+            x.data_ptr(),
+            _pointer(state),
+            (_POINTER * 4)(*weights),
+            _pointer(self._first.bias),
+            y.data_ptr(),
+            after.data_ptr(),
+            planes.data_ptr(),
+            sums.data_ptr(),
+            num_batch,
+            blocks,
+            blocks if valid is None else valid // self._stride,
+            width,
+            num_outputs,
+            self._power,
+            self._elu,
+            torch.get_num_threads(),
+        )
+        return y, after
+
+    def _prepared(self) -> tuple[Tensor, Tensor]:
+        if self._others is None:
+            with self._lock:
+                if self._others is None:
+                    first, second = self._first.panels, self._second.panels
+                    self._others = ((first + second) / 2, (first - second) / 2)
+        return self._others
 
 
 class Search:

@@ -53,10 +53,14 @@ class Convolution:
         self.context = (weight.shape[-1] - 1) * dilation + 1 - stride  # rows
         self.kernel = weight.shape[-1]
         self.filter: compiled.Filter | None = None
+        self.wide: compiled.WideFilter | None = None
         self.product: compiled.Product | None = None
         if dtype == torch.float32 and groups == dilation == 1:
             if not replicate and compiled.Filter.suits(weight, stride):
                 self.filter = compiled.Filter(weight, bias, stride, elu)
+                return
+            if not replicate and compiled.WideFilter.suits(weight, stride):
+                self.wide = compiled.WideFilter(weight, bias, stride, elu)
                 return
             if compiled.Product.suits(weight):
                 rows = weight.transpose(1, 2).flatten(1)  # [C_out, kernel * C_in], as the input lies in memory
@@ -74,7 +78,11 @@ class Convolution:
         """``[B, T, C_in]`` -> ``[B, T / stride, C_out]``; T is a multiple of stride. ``valid``: see the module."""
         if self.filter is not None:
             return self.filter.run(x, state, valid)
+        if self.wide is not None and self.wide.serves(x):
+            return self.wide.run(x, state, valid)
         padded, state = with_context(x, state, self.context, elu=self.elu, replicate=self.replicate, valid=valid)
+        if self.wide is not None:
+            return self.wide.run_plain(padded), state
         if self.product is not None:
             return self.product.run_overlapping(padded.flatten(1), self.stride * x.shape[2]), state
         if self.packed is not None:
@@ -97,7 +105,7 @@ class Convolution:
         self, total: Tensor, x: Tensor, state: Tensor | None, valid: int | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """``run`` and add to ``total``, which may be written to."""
-        if self.filter is not None or self.product is not None:
+        if self.filter or self.wide or self.product:
             y, state = self.run(x, state, valid)
             return total + y, state
         if self.packed is None or not total.is_contiguous() or not x.dtype == total.dtype == self.dtype:

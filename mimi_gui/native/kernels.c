@@ -9,6 +9,7 @@
  * Words: a "block" is what a convolution moves by, `stride` rows of C channels, `width` numbers. A "panel" is 16
  * columns of a weight matrix: weights are [N / 16][K][16].
  */
+#include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -71,22 +72,48 @@ EXPORT const char *mimi_source(void) { return SOURCE; }
 
 /* ---- the ELU ---- */
 
-/* unit * elu(x / unit) for unit 1 and log2(e): max(x, 0) or unit * (2^(x * power) - 1), whose error is below 1.5e-7. */
-INLINE vec elu(vec x, float power, float unit) {
-    ivec kept = ~(x <= 0); /* NaN too */
-    vec t = x * power;
-    t = choose(t > -126.0f, t, all(-126.0f));
-    vec rounded = t + 12582912.0f; /* 1.5 * 2^23: the nearest whole number is in the last bits */
-    vec f = t - (rounded - 12582912.0f);
-    /* 2^f on [-1/2, 1/2], least relative error (Remez), 1e-8 before rounding */
-    vec p = all(1.5353362e-4f) * f + 1.3398874e-3f;
-    p = p * f + 9.6184373e-3f;
-    p = p * f + 5.5503324e-2f;
-    p = p * f + 2.4022648e-1f;
-    p = p * f + 6.9314720e-1f;
-    p = p * f + 1.0f;
-    p = (vec)((ivec)p + ((ivec)rounded << 23));
-    return choose(kept, x, p * unit - unit);
+/* to = unit * elu(from / unit) for unit 1 and log2(e), `num` vectors: the larger of x and unit * (2^(x * power) - 1)
+ * with a power of at most 0, within 1.5e-7. Max and min give their second operand where one is NaN. Step by step for all
+ * of them: one chain alone would fill the queues of the processor with operations that wait. */
+INLINE void elu_of(const int num, const float *from, float *to, const float power, const float unit) {
+    vec t[4], rounded[4], p[4];
+#define EACH _Pragma("GCC unroll 4") for (int i = 0; i < num; i++)
+    EACH t[i] = _mm256_min_ps(all(0.0f), load(from + 8 * i) * power);
+    EACH t[i] = _mm256_max_ps(all(-126.0f), t[i]);
+    EACH rounded[i] = t[i] + 12582912.0f; /* 1.5 * 2^23: the nearest whole number is in the last bits */
+    EACH t[i] = t[i] - (rounded[i] - 12582912.0f);
+    /* 2^t on [-1/2, 1/2], least relative error (Remez), 1e-8 before rounding */
+    EACH p[i] = all(1.5353362e-4f) * t[i] + 1.3398874e-3f;
+    EACH p[i] = p[i] * t[i] + 9.6184373e-3f;
+    EACH p[i] = p[i] * t[i] + 5.5503324e-2f;
+    EACH p[i] = p[i] * t[i] + 2.4022648e-1f;
+    EACH p[i] = p[i] * t[i] + 6.9314720e-1f;
+    EACH p[i] = p[i] * t[i] + 1.0f;
+    EACH p[i] = (vec)((ivec)p[i] + ((ivec)rounded[i] << 23));
+    EACH store(to + 8 * i, _mm256_max_ps(p[i] * unit - unit, load(from + 8 * i)));
+#undef EACH
+}
+
+INLINE void elu_by(const float *from, float *to, size n, const float power, const float unit) {
+    size i = 0;
+    for (; i + 32 <= n; i += 32)
+        elu_of(4, from + i, to + i, power, unit);
+    for (; i + 8 <= n; i += 8)
+        elu_of(1, from + i, to + i, power, unit);
+    if (i < n) {
+        float rest[8] = {0};
+        memcpy(rest, from + i, (size_t)(n - i) * 4);
+        elu_of(1, rest, rest, power, unit);
+        memcpy(to + i, rest, (size_t)(n - i) * 4);
+    }
+}
+
+/* `to` may be `from`. */
+static void elu(const float *from, float *to, size n, float power, float unit) {
+    if (power == 1)
+        elu_by(from, to, n, 1, unit);
+    else
+        elu_by(from, to, n, power, unit);
 }
 
 typedef struct {
@@ -100,16 +127,8 @@ typedef struct {
 
 static void elu_tile(const void *layer, size index) {
     const elu_layer *l = layer;
-    size b = index / l->tiles, from = index % l->tiles * ELU_TILE, n = smaller(ELU_TILE, l->numbers - from), i = 0;
-    const float *x = l->x + b * l->x_step + from;
-    float *y = l->y + b * l->y_step + from, rest[8] = {0};
-    for (; i + 8 <= n; i += 8)
-        store(y + i, elu(load(x + i), l->power, l->unit));
-    if (i < n) {
-        memcpy(rest, x + i, (size_t)(n - i) * 4);
-        store(rest, elu(load(rest), l->power, l->unit));
-        memcpy(y + i, rest, (size_t)(n - i) * 4);
-    }
+    size b = index / l->tiles, from = index % l->tiles * ELU_TILE, n = smaller(ELU_TILE, l->numbers - from);
+    elu(l->x + b * l->x_step + from, l->y + b * l->y_step + from, n, l->power, l->unit);
 }
 
 EXPORT void mimi_elu(const float *x, float *y, size batch, size numbers, size x_step, size y_step, float power,
@@ -120,17 +139,19 @@ EXPORT void mimi_elu(const float *x, float *y, size batch, size numbers, size x_
 
 /* ---- products ---- */
 
-/* c[r] = from[r] + sum over k of a[r][k] * panel[k], for `rows` <= 6 rows and 16 columns; `from` may be c. */
-INLINE void micro(const int rows, const float *a, size lda, const float *panel, size k_size, const float *from,
-                  size ldf, float *c, size ldc) {
-    vec sum[ROWS][2];
+/* c[r] = bias + from[r] + sum over k of a[r][k] * panel[k], for `rows` <= 6 rows and 16 columns; `from` may be c. */
+INLINE void micro(const int rows, const float *a, size lda, const float *panel, size k_size, const float *bias,
+                  const float *from, size ldf, float *c, size ldc) {
+    vec sum[ROWS][2], b0 = all(0), b1 = all(0);
+    if (bias)
+        b0 = load(bias), b1 = load(bias + 8);
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++) {
-        sum[r][0] = from ? load(from + r * ldf) : all(0);
-        sum[r][1] = from ? load(from + r * ldf + 8) : all(0);
+        sum[r][0] = from ? load(from + r * ldf) + b0 : b0;
+        sum[r][1] = from ? load(from + r * ldf + 8) + b1 : b1;
     }
     for (size k = 0; k < k_size; k++) {
-        vec b0 = load(panel + k * PANEL), b1 = load(panel + k * PANEL + 8);
+        b0 = load(panel + k * PANEL), b1 = load(panel + k * PANEL + 8);
 #pragma GCC unroll 6
         for (int r = 0; r < rows; r++) {
             vec s = all(a[r * lda + k]);
@@ -146,18 +167,18 @@ INLINE void micro(const int rows, const float *a, size lda, const float *panel, 
 }
 
 /* One panel for any number of rows. */
-static void panel_product(const float *a, size lda, size rows, const float *panel, size k_size, const float *from,
-                          size ldf, float *c, size ldc) {
-    size r = 0;
-    for (; r + ROWS <= rows; r += ROWS)
-        micro(ROWS, a + r * lda, lda, panel, k_size, from ? from + r * ldf : 0, ldf, c + r * ldc, ldc);
-    a += r * lda, c += r * ldc, from = from ? from + r * ldf : 0;
-    switch (rows - r) {
-    case 5: micro(5, a, lda, panel, k_size, from, ldf, c, ldc); break;
-    case 4: micro(4, a, lda, panel, k_size, from, ldf, c, ldc); break;
-    case 3: micro(3, a, lda, panel, k_size, from, ldf, c, ldc); break;
-    case 2: micro(2, a, lda, panel, k_size, from, ldf, c, ldc); break;
-    case 1: micro(1, a, lda, panel, k_size, from, ldf, c, ldc); break;
+static void panel_product(const float *a, size lda, size rows, const float *panel, size k, const float *bias,
+                          const float *from, size ldf, float *c, size ldc) {
+    for (; rows >= ROWS; rows -= ROWS) {
+        micro(ROWS, a, lda, panel, k, bias, from, ldf, c, ldc);
+        a += ROWS * lda, c += ROWS * ldc, from = from ? from + ROWS * ldf : 0;
+    }
+    switch (rows) {
+    case 5: micro(5, a, lda, panel, k, bias, from, ldf, c, ldc); break;
+    case 4: micro(4, a, lda, panel, k, bias, from, ldf, c, ldc); break;
+    case 3: micro(3, a, lda, panel, k, bias, from, ldf, c, ldc); break;
+    case 2: micro(2, a, lda, panel, k, bias, from, ldf, c, ldc); break;
+    case 1: micro(1, a, lda, panel, k, bias, from, ldf, c, ldc); break;
     }
 }
 
@@ -168,34 +189,23 @@ typedef struct {
 } product_layer;
 
 #define M_TILE 126
+#define K_ALL 512  /* of a sum; longer ones in parts, whose panels stay in the first cache */
 #define K_TILE 384
 
 static void product_tile(const void *layer, size index) {
     const product_layer *l = layer;
-    float rows[M_TILE * (K_TILE + 8)]; /* the 8 keep rows of 2^i numbers from falling on the same lines of the cache */
-    const size ldr = K_TILE + 8, panels = l->n / PANEL;
-    size m0 = index / l->groups * M_TILE, m = smaller(M_TILE, l->m - m0), group = index % l->groups;
-    size first = panels * group / l->groups, last = panels * (group + 1) / l->groups;
-    for (size k0 = 0; k0 < l->k; k0 += K_TILE) {
-        size k = smaller(K_TILE, l->k - k0);
-        for (size r = 0; r < m; r++)
-            memcpy(rows + r * ldr, l->a + (m0 + r) * l->lda + k0, (size_t)k * 4);
-        for (size p = first; p < last; p++) {
-            const float *panel = l->weight + (p * l->k + k0) * PANEL;
+    const size panels = l->n / PANEL, m0 = index / l->groups * M_TILE, m = smaller(M_TILE, l->m - m0);
+    const size group = index % l->groups, last = panels * (group + 1) / l->groups;
+    const size parts = l->k <= K_ALL ? 1 : (l->k + K_TILE - 1) / K_TILE;
+    for (size part = 0; part < parts; part++) {
+        size k0 = l->k * part / parts, k = l->k * (part + 1) / parts - k0;
+        for (size p = panels * group / l->groups; p < last; p++) {
             float *y = l->y + m0 * l->n + p * PANEL;
-            if (k0)
-                panel_product(rows, ldr, m, panel, k, y, l->n, y, l->n);
-            else if (l->total)
-                panel_product(rows, ldr, m, panel, k, l->total + m0 * l->n + p * PANEL, l->n, y, l->n);
-            else
-                panel_product(rows, ldr, m, panel, k, l->bias ? l->bias + p * PANEL : 0, 0, y, l->n);
+            const float *from = k0 ? y : l->total ? l->total + m0 * l->n + p * PANEL : 0;
+            const float *bias = k0 || !l->bias ? 0 : l->bias + p * PANEL;
+            panel_product(l->a + m0 * l->lda + k0, l->lda, m, l->weight + (p * l->k + k0) * PANEL, k, bias, from, l->n,
+                          y, l->n);
         }
-        if (!k0 && l->total && l->bias)
-            for (size r = 0; r < m; r++)
-                for (size c = first * PANEL; c < last * PANEL; c += 8) {
-                    float *y = l->y + (m0 + r) * l->n + c;
-                    store(y, load(y) + load(l->bias + c));
-                }
     }
 }
 
@@ -228,7 +238,7 @@ static void nearest_tile(const void *layer, size tile) {
     size first = l->n / PANEL * part / l->parts, last = l->n / PANEL * (part + 1) / l->parts;
     const ivec lanes = {0, 1, 2, 3, 4, 5, 6, 7};
     for (size p = first; p < last; p++) {
-        panel_product(l->x + m0 * l->d, l->d, m, l->panels + p * l->d * PANEL, l->d, l->norms + p * PANEL, 0, scores,
+        panel_product(l->x + m0 * l->d, l->d, m, l->panels + p * l->d * PANEL, l->d, l->norms + p * PANEL, 0, 0, scores,
                       PANEL);
         for (size r = 0; r < m; r++) {
             vec low = load(scores + r * PANEL), high = load(scores + r * PANEL + 8);
@@ -295,98 +305,116 @@ typedef struct {
     const float *second, *second_bias;      /* of a residual block: [N / 16][H][16], [N] or none; else none */
     float *y;
     size batch, blocks, width, taps, hidden, hops, tiles; /* of one recording: blocks in x, tiles; hops of a tile */
-    float power, unit;                                    /* unit 0: no ELU */
+    float power, unit;                                          /* unit 0: no ELU */
 } filter_layer;
 
 #define HOPS 24 /* of a tile at most */
 #define MOST_WIDTH 640
+#define BLOCKS_ROOM 4096
 #define COLUMNS 64 /* of the first product at a time */
 #define MOST_HIDDEN 256 /* of a residual block */
 
-INLINE void block_elu(const filter_layer *l, float *to, const float *from) {
-    if (!l->unit) {
-        memcpy(to, from, (size_t)l->width * 4);
-        return;
+/* `count` blocks from number `index` on, of what came before and what comes now, after the ELU; all of them or, of one,
+ * n columns from c0 on. */
+static void take_blocks(const filter_layer *l, size recording, size index, size count, size c0, size n, float *to) {
+    const size context = l->taps - 1, end = context + l->blocks;
+    if (index < context) {
+        size before = smaller(count, context - index), bytes = before * n * 4;
+        if (l->state)
+            memcpy(to, l->state + (recording * context + index) * l->width + c0, (size_t)bytes);
+        else
+            memset(to, 0, (size_t)bytes);
+        index += before, count -= before, to += before * n;
     }
-    for (size i = 0; i < l->width; i += 8)
-        store(to + i, elu(load(from + i), l->power, l->unit));
+    if (count > 0 && index < end) {
+        const float *x = l->x + (recording * l->blocks + index - context) * l->width + c0;
+        size now = smaller(count, end - index);
+        if (l->unit)
+            elu(x, to, now * n, l->power, l->unit);
+        else
+            memcpy(to, x, (size_t)(now * n * 4));
+        count -= now, to += now * n;
+    }
+    if (count > 0) /* behind the end, for outputs that nobody takes */
+        memset(to, 0, (size_t)(count * n * 4));
 }
 
-/* Block `index` of what came before and what comes now. */
-static void take_block(const filter_layer *l, size recording, size index, float *to) {
-    size context = l->taps - 1, bytes = l->width * 4;
-    if (index >= context + l->blocks)
-        memset(to, 0, (size_t)bytes); /* behind the end, for outputs that nobody takes */
-    else if (index >= context)
-        block_elu(l, to, l->x + (recording * l->blocks + index - context) * l->width);
-    else if (l->state)
-        memcpy(to, l->state + (recording * context + index) * l->width, (size_t)bytes);
-    else
-        memset(to, 0, (size_t)bytes);
+/* What the four products take of four blocks, n columns. */
+INLINE void planes_of(const float *d0, const float *d1, const float *d2, const float *d3, size n, float *v, size plane) {
+    for (size i = 0; i < n; i += 8) {
+        vec b0 = load(d0 + i), b1 = load(d1 + i), b2 = load(d2 + i), b3 = load(d3 + i);
+        store(v + i, b0 - b2);
+        store(v + plane + i, b1 + b2);
+        store(v + 2 * plane + i, b2 - b1);
+        store(v + 3 * plane + i, b1 - b3);
+    }
 }
 
-static void filter_tile(const void *layer, size index) {
-    const filter_layer *l = layer;
-    const size width = l->width, hop = 5 - l->taps, recording = index / l->tiles;
-    const size first = index % l->tiles * l->hops * hop; /* output */
-    const size outputs = smaller(l->hops * hop, l->blocks - first), hops = (outputs + hop - 1) / hop;
-    float ring[4][MOST_WIDTH], planes[4 * HOPS * MOST_WIDTH], sums[4][HOPS * COLUMNS], middle[HOPS * 2 * MOST_HIDDEN];
-    const float *d[4];
-    for (size h = 0; h < hops; h++) {
-        for (size i = h ? 4 - hop : 0; i < 4; i++)
-            take_block(l, recording, first + h * hop + i, ring[(h * hop + i) % 4]);
-        for (size i = 0; i < 4; i++)
-            d[i] = ring[(h * hop + i) % 4];
-        float *v = planes + h * width;
-        const size plane = HOPS * width;
-        for (size i = 0; i < width; i += 8) {
-            vec d0 = load(d[0] + i), d1 = load(d[1] + i), d2 = load(d[2] + i), d3 = load(d[3] + i);
-            store(v + i, d0 - d2);
-            store(v + plane + i, d1 + d2);
-            store(v + 2 * plane + i, d2 - d1);
-            store(v + 3 * plane + i, d1 - d3);
+/* The outputs of a hop, 8 columns of each, from its four sums. */
+INLINE void outputs(const size hop, const float *sums, size plane, const float *bias, vec *y) {
+    vec m1 = load(sums + plane), m2 = load(sums + 2 * plane), both = m1 + m2, add = bias ? load(bias) : all(0);
+    y[0] = load(sums) + both + add;
+    y[1] = m1 - m2 + add;
+    if (hop == 3)
+        y[2] = both + add;
+    y[hop - 1] -= load(sums + 3 * plane);
+}
+
+INLINE void tile_of(const filter_layer *l, const size hop, size index) {
+    const size width = l->width, recording = index / l->tiles, first_hop = index % l->tiles * l->hops;
+    const size first = first_hop * hop, rows = smaller(l->hops * hop, l->blocks - first), hops = (rows + hop - 1) / hop;
+    float planes[4 * HOPS * MOST_WIDTH], sums[4 * HOPS * COLUMNS], middle[HOPS * 2 * MOST_HIDDEN];
+    float blocks[BLOCKS_ROOM], nobodys[COLUMNS]; /* nobodys: the last hop may go beyond the end */
+    const size overlap = 4 - hop, most = (BLOCKS_ROOM / width - overlap) / hop;
+    for (size h = 0; h < hops; h += most) {
+        size some = smaller(most, hops - h);
+        if (h)
+            memmove(blocks, blocks + most * hop * width, (size_t)(overlap * width * 4));
+        else
+            take_blocks(l, recording, first, overlap, 0, width, blocks);
+        take_blocks(l, recording, first + h * hop + overlap, some * hop, 0, width, blocks + overlap * width);
+        for (size i = 0; i < some; i++) {
+            const float *d = blocks + i * hop * width;
+            planes_of(d, d + width, d + 2 * width, d + 3 * width, width, planes + (h + i) * width, HOPS * width);
         }
     }
+    float *out = l->second ? middle : l->y + (recording * l->blocks + first) * l->hidden;
     for (size c0 = 0; c0 < l->hidden; c0 += COLUMNS) {
         size columns = smaller(COLUMNS, l->hidden - c0);
         for (size p = 0; p < 4; p++)
             for (size c = 0; c < columns; c += PANEL)
-                panel_product(planes + p * HOPS * width, width, hops,
-                              l->weight + (p * l->hidden + c0 + c) * width, width, 0, 0, sums[p] + c, COLUMNS);
+                panel_product(planes + p * HOPS * width, width, hops, l->weight + (p * l->hidden + c0 + c) * width,
+                              width, 0, 0, 0, sums + p * HOPS * COLUMNS + c, COLUMNS);
         for (size h = 0; h < hops; h++) {
-            /* a hop may go beyond the end */
-            for (size o = 0; o < smaller(hop, outputs - h * hop); o++) {
-                float *to = l->second ? middle + (h * hop + o) * l->hidden + c0
-                                      : l->y + (recording * l->blocks + first + h * hop + o) * l->hidden + c0;
-                for (size c = 0; c < columns; c += 8) {
-                    vec m1 = load(sums[1] + h * COLUMNS + c), m2 = load(sums[2] + h * COLUMNS + c), y;
-                    if (o == 0)
-                        y = load(sums[0] + h * COLUMNS + c) + (m1 + m2);
-                    else if (o == 1)
-                        y = m1 - m2;
-                    else
-                        y = m1 + m2;
-                    if (o == hop - 1)
-                        y -= load(sums[3] + h * COLUMNS + c);
-                    if (l->bias)
-                        y += load(l->bias + c0 + c);
-                    store(to + c, l->second ? elu(y, l->power, l->unit) : y);
-                }
+            const float *from = sums + h * COLUMNS;
+            float *to[3];
+            for (size o = 0; o < hop; o++)
+                to[o] = h * hop + o < rows ? out + (h * hop + o) * l->hidden + c0 : nobodys;
+            for (size c = 0; c < columns; c += 8) {
+                vec y[3];
+                outputs(hop, from + c, HOPS * COLUMNS, l->bias ? l->bias + c0 + c : 0, y);
+                for (size o = 0; o < hop; o++)
+                    store(to[o] + c, y[o]);
             }
         }
     }
     if (!l->second)
         return;
+    elu(middle, middle, rows * l->hidden, l->power, l->unit);
     /* the second convolution has one tap; its result is added to what came in */
     const float *x = l->x + (recording * l->blocks + first) * width;
     float *y = l->y + (recording * l->blocks + first) * width;
-    for (size c = 0; c < width; c += PANEL) {
-        panel_product(middle, l->hidden, outputs, l->second + c * l->hidden, l->hidden, x + c, width, y + c, width);
-        if (l->second_bias)
-            for (size r = 0; r < outputs; r++)
-                for (size i = c; i < c + PANEL; i += 8)
-                    store(y + r * width + i, load(y + r * width + i) + load(l->second_bias + i));
-    }
+    for (size c = 0; c < width; c += PANEL)
+        panel_product(middle, l->hidden, rows, l->second + c * l->hidden, l->hidden,
+                      l->second_bias ? l->second_bias + c : 0, x + c, width, y + c, width);
+}
+
+static void filter_tile(const void *layer, size index) {
+    const filter_layer *l = layer;
+    if (l->taps == 3)
+        tile_of(l, 2, index);
+    else
+        tile_of(l, 3, index);
 }
 
 EXPORT void mimi_filter(const float *x, const float *state, const float *weight, const float *bias, const float *second,
@@ -398,6 +426,62 @@ EXPORT void mimi_filter(const float *x, const float *state, const float *weight,
                       blocks, width, taps,   hidden, hops,   tiles,       power, unit};
     for (size b = 0; b < batch; b++)
         for (size i = 0; i < taps - 1; i++)
-            take_block(&l, b, valid + i, new_state + (b * (taps - 1) + i) * width);
+            take_blocks(&l, b, valid + i, 1, 0, width, new_state + (b * (taps - 1) + i) * width);
     compute(filter_tile, &l, batch * tiles, threads);
+}
+
+/* The same with two taps, for blocks so wide that the weights do not stay in the cache: the sums of many hops at once, each of the
+ * four as a product of its own. */
+#define SLAB M_TILE /* hops */
+#define WIDE_TILE 256
+
+typedef struct {
+    filter_layer of;
+    float *planes, *sums; /* room for [4][SLAB][width] and [4][SLAB][hidden] */
+    size all_hops, first, hops; /* of a recording; this slab's, counted through all recordings */
+} wide_layer;
+
+static void planes_tile(const void *layer, size index) {
+    const wide_layer *w = layer;
+    const filter_layer *l = &w->of;
+    const size c0 = index * WIDE_TILE, n = smaller(WIDE_TILE, l->width - c0);
+    float ring[4][WIDE_TILE]; /* the last four blocks */
+    for (size i = 0; i < w->hops; i++) {
+        const size recording = (w->first + i) / w->all_hops, block = (w->first + i) % w->all_hops * 3;
+        for (size k = i && block ? 1 : 0; k < 4; k++)
+            take_blocks(l, recording, block + k, 1, c0, n, ring[(block + k) % 4]);
+        const float *d[4] = {ring[block % 4], ring[(block + 1) % 4], ring[(block + 2) % 4], ring[(block + 3) % 4]};
+        planes_of(d[0], d[1], d[2], d[3], n, w->planes + i * l->width + c0, SLAB * l->width);
+    }
+}
+
+static void outputs_tile(const void *layer, size index) {
+    const wide_layer *w = layer;
+    const filter_layer *l = &w->of;
+    const size recording = (w->first + index) / w->all_hops, first = (w->first + index) % w->all_hops * 3;
+    float *to = l->y + (recording * l->blocks + first) * l->hidden;
+    for (size c = 0; c < l->hidden; c += 8) {
+        vec y[3];
+        outputs(3, w->sums + index * l->hidden + c, SLAB * l->hidden, l->bias ? l->bias + c : 0, y);
+        for (size o = 0; o < smaller(3, l->blocks - first); o++) /* the last hop may go beyond the end */
+            store(to + o * l->hidden + c, y[o]);
+    }
+}
+
+EXPORT void mimi_wide_filter(const float *x, const float *state, const float *const *weights, const float *bias,
+                             float *y, float *new_state, float *planes, float *sums, size batch, size blocks, size valid,
+                             size width, size hidden, float power, float unit, size threads) {
+    const size all_hops = (blocks + 2) / 3;
+    wide_layer w = {{x, state, 0, bias, 0, 0, y, batch, blocks, width, 2, hidden, 0, 0, power, unit},
+                    planes, sums, all_hops, 0, 0};
+    for (size b = 0; b < batch; b++)
+        take_blocks(&w.of, b, valid, 1, 0, width, new_state + b * width);
+    for (; w.first < batch * all_hops; w.first += SLAB) {
+        w.hops = smaller(SLAB, batch * all_hops - w.first);
+        compute(planes_tile, &w, (width + WIDE_TILE - 1) / WIDE_TILE, threads);
+        for (size p = 0; p < 4; p++)
+            mimi_product(planes + p * SLAB * width, width, weights[p], 0, 0, sums + p * SLAB * hidden,
+                         w.hops, width, hidden, threads);
+        compute(outputs_tile, &w, w.hops, threads);
+    }
 }
