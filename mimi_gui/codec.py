@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mimi_gui import compiled
 from mimi_gui.batches import encode_rows
 from mimi_gui.checkpoints import DEFAULT_MODEL, Checkpoint, codec_info, fetch_checkpoint
 from mimi_gui.codes import CodecInfo, Codes
@@ -329,8 +330,12 @@ class MimiCodec:
             "precision": self.precision,
             "device": self.device,
             "backend": self.backend,
+            "kernels": "compiled" if self._is_compiled() else "torch",
             "versions": {name: version(name) for name in names if _installed(name)},
         }
+
+    def _is_compiled(self) -> bool:
+        return self.backend == "torch" and self.device == "cpu" and self.precision == "exact" and compiled.products()
 
     def close(self) -> None:
         """Let go of the weights and the device's memory. Streams that are open keep theirs until they end."""

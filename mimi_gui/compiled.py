@@ -13,6 +13,7 @@ import ctypes
 import functools
 import hashlib
 import math
+import os
 import threading
 from pathlib import Path
 
@@ -35,28 +36,9 @@ _FUNCTIONS = {
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels; None where there are none, or none that this processor and this program can use."""
-    return None if missing() else _load()
-
-
-@functools.cache
-def missing() -> str:
-    """Why there is no :func:`library`, in words; "" where there is one."""
-    path = _FOLDER / "kernels.so"
-    if not path.is_file():
-        return "they were not compiled when this program was installed"
-    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
-        return "this processor has no AVX2"
-    loaded = ctypes.CDLL(str(path))
-    loaded.mimi_source.restype = ctypes.c_char_p
-    if loaded.mimi_source().decode() != hashlib.sha256((_FOLDER / "kernels.c").read_bytes()).hexdigest():
-        return "they were compiled from another kernels.c: install this program again"
-    if not hasattr(ctypes.CDLL(None), "GOMP_parallel"):
-        return "this torch computes with another thread library than libgomp"
-    return ""
-
-
-def _load() -> ctypes.CDLL:
+    """The compiled kernels; None where there are none, or none that this processor and this torch can use."""
+    if missing():
+        return None
     loaded = ctypes.CDLL(str(_FOLDER / "kernels.so"))
     for name, arguments in _FUNCTIONS.items():
         function = getattr(loaded, name)
@@ -66,9 +48,43 @@ def _load() -> ctypes.CDLL:
 
 
 @functools.cache
+def missing() -> str:
+    """Why there is no :func:`library`, as the end of a sentence; "" where there is one."""
+    return problem(_FOLDER)
+
+
+def problem(folder: Path) -> str:
+    """What is wrong with the kernels in ``folder``, in this process; "" if nothing is."""
+    if os.environ.get("MIMI_GUI_KERNELS", "") == "torch":
+        return "MIMI_GUI_KERNELS=torch asks for torch's own"
+    path = folder / "kernels.so"
+    if not path.is_file():
+        return "they were not compiled when this program was installed (no C compiler, or not Linux on x86-64)"
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        return "this processor has no AVX2"
+    if not hasattr(ctypes.CDLL(None), "GOMP_parallel"):
+        return "this torch computes with another thread library than libgomp"
+    try:
+        loaded = ctypes.CDLL(str(path))
+    except OSError as error:
+        return f"{path} cannot be loaded ({error})"
+    loaded.mimi_source.restype = ctypes.c_char_p
+    if loaded.mimi_source().decode() != hashlib.sha256((folder / "kernels.c").read_bytes()).hexdigest():
+        return "they were compiled from another kernels.c: install this program again"
+    return ""
+
+
+@functools.cache
 def products() -> bool:
     """Whether products are computed here, too: where oneDNN has AVX-512, its own are the faster ones."""
     return library() is not None and torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
+def description() -> str:
+    """Which kernels compute on the CPU, and why not all are compiled if they are not; in words."""
+    if reason := missing():
+        return f"torch's own: {reason}"
+    return "compiled" if products() else "compiled for the ELU, else oneDNN's, which has AVX-512 here"
 
 
 def elu_into(x: Tensor, out: Tensor, scale: float) -> bool:
@@ -89,6 +105,13 @@ def elu_into(x: Tensor, out: Tensor, scale: float) -> bool:
 
 def _recordings_are_contiguous(x: Tensor) -> bool:
     return x.stride(2) == 1 and x.stride(1) == x.shape[2]
+
+
+def _ready(x: Tensor) -> Tensor:
+    """``x`` as the kernels, which trust what they are given, can read it."""
+    assert x.dtype == torch.float32
+    assert x.device.type == "cpu"
+    return x.contiguous()
 
 
 def panels(weight: Tensor) -> Tensor:
@@ -121,8 +144,10 @@ class Product:
     def run(self, x: Tensor, total: Tensor | None = None) -> Tensor:
         """``[..., K]`` -> ``[..., N]``, plus ``total`` of that shape, which is left as it is."""
         y = x.new_empty((*x.shape[:-1], self.num_outputs))
-        total = None if total is None else total.contiguous()
-        x = x.contiguous()
+        total = None if total is None else _ready(total)
+        assert x.shape[-1] == self.num_inputs
+        assert total is None or total.shape == y.shape
+        x = _ready(x)
         self._compute(x, self.num_inputs, x.shape[:-1].numel(), total, y)
         return y
 
@@ -131,6 +156,8 @@ class Product:
 
         Each recording of ``x`` is contiguous. ``total``: is added to, and returned.
         """
+        assert x.dtype == torch.float32
+        assert x.stride(1) == 1
         rows = (x.shape[1] - self.num_inputs) // step + 1
         y = x.new_empty((len(x), rows, self.num_outputs)) if total is None else total
         for recording, out in zip(x, y, strict=True):
@@ -179,14 +206,16 @@ class Filter:
         elu: float,
         second: tuple[Tensor, Tensor | None] | None = None,
     ) -> None:
-        c_out, _, kernel = weight.shape
+        c_out, c_in, kernel = weight.shape
+        assert stride * c_in <= self.MOST_WIDTH  # room on the stack
+        assert second is None or c_out <= self.MOST_HIDDEN
         self._num_taps, self._stride = kernel // stride, stride
         self._num_outputs = c_out
         taps = weight.transpose(1, 2).reshape(c_out, self._num_taps, -1).unbind(1)  # each [C_out, stride * C_in]
         first, middle, last = taps if len(taps) == 3 else (taps[0], taps[1], None)
         ends = first if last is None else first + last
         planes = (first, (ends + middle) / 2, (ends - middle) / 2, middle if last is None else last)
-        self._planes = torch.stack([panels(plane) for plane in planes])
+        self._planes = torch.stack([panels(plane) for plane in planes])  # [4, C_out / 16, stride * C_in, 16]
         self._bias = None if bias is None else bias.contiguous()
         self._second = None if second is None else panels(second[0][:, :, 0])
         self._second_bias = None if second is None or second[1] is None else second[1].contiguous()
@@ -216,8 +245,8 @@ class Filter:
         assert kernels is not None
         num_batch, num_rows, num_channels = x.shape
         blocks, width = num_rows // self._stride, self._stride * num_channels
-        x = x.contiguous()
-        state = None if state is None else state.contiguous()
+        assert width == self._planes.shape[2]
+        x, state = _ready(x), None if state is None else _ready(state)
         y = x.new_empty((num_batch, blocks, self._num_outputs)) if self._second is None else torch.empty_like(x)
         after = x.new_empty((num_batch, (self._num_taps - 1) * self._stride, num_channels))
         kernels.mimi_filter(
@@ -279,10 +308,10 @@ class WideFilter:
         """``[B, T, C_in]`` -> ``[B, T / stride, C_out]``; state as in :class:`Filter`."""
         kernels = library()
         assert kernels is not None
-        x = x.contiguous()
-        state = None if state is None else state.contiguous()
+        x, state = _ready(x), None if state is None else _ready(state)
         num_batch, num_rows, num_channels = x.shape
         blocks, width, num_outputs = num_rows // self._stride, self._first.num_inputs, self._first.num_outputs
+        assert self._stride * num_channels == width
         y = x.new_empty((num_batch, blocks, num_outputs))
         after = x.new_empty((num_batch, self._stride, num_channels))
         planes, sums = x.new_empty((4, self._SLAB, width)), x.new_empty((4, self._SLAB, num_outputs))
@@ -338,6 +367,8 @@ class Search:
         """``[M, D]`` -> int64 ``[num_levels, M]``; of codewords equally near the first."""
         kernels = library()
         assert kernels is not None
+        assert vectors.dtype == torch.float32
+        assert num_levels <= len(self._tables)
         residual, threads = vectors.clone(memory_format=torch.contiguous_format), torch.get_num_threads()
         codes = torch.empty((num_levels, len(residual)), dtype=torch.int64)
         best = torch.empty((threads, len(residual)))

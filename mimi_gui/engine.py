@@ -407,8 +407,8 @@ def _residual_block(
             module.conv.weight = None
         return FusedBlock(compiled.Filter(first, bias, 1, elu, second), first.numel() + second[0].numel())
     shortcut = None if straight else _convolution(layer.shortcut, dtype=dtype, scales=scales)
-    convolutions = [_convolution(module, elu=elu, dtype=dtype, scales=scales) for module in modules]
-    return ResidualBlock(*convolutions, shortcut)
+    one, two = (_convolution(module, elu=elu, dtype=dtype, scales=scales) for module in modules)
+    return ResidualBlock(one, two, shortcut)
 
 
 def _rescaled(conv: Any, scales: tuple[float, float]) -> tuple[Tensor, Tensor | None]:

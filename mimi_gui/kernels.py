@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mimi_gui import compiled
+from mimi_gui.compiled import Filter, Product, WideFilter
 from mimi_gui.packed import Linear, Packed, PairedTaps
 
 LOG2_E = math.log2(math.e)
@@ -52,20 +53,11 @@ class Convolution:
         self.elu, self.replicate = elu, replicate
         self.context = (weight.shape[-1] - 1) * dilation + 1 - stride  # rows
         self.kernel = weight.shape[-1]
-        self.filter: compiled.Filter | None = None
-        self.wide: compiled.WideFilter | None = None
-        self.product: compiled.Product | None = None
-        if dtype == torch.float32 and groups == dilation == 1:
-            if not replicate and compiled.Filter.suits(weight, stride):
-                self.filter = compiled.Filter(weight, bias, stride, elu)
-                return
-            if not replicate and compiled.WideFilter.suits(weight, stride):
-                self.wide = compiled.WideFilter(weight, bias, stride, elu)
-                return
-            if compiled.Product.suits(weight):
-                rows = weight.transpose(1, 2).flatten(1)  # [C_out, kernel * C_in], as the input lies in memory
-                self.product = compiled.Product(rows, bias)
-                return
+        exact = dtype == torch.float32 and groups == dilation == 1
+        self.compiled = _compiled(weight, bias, stride, elu, replicate) if exact else None
+        if self.compiled is not None:
+            self.packed = self.pairs = self.weight = self.bias = self.taps = None
+            return
         suits = Packed.suits(weight, groups)
         self.packed = Packed.checked(weight, bias, stride, dilation, dtype) if suits else None
         self.weight, self.bias = (None, None) if self.packed else (weight, bias)
@@ -76,15 +68,14 @@ class Convolution:
 
     def run(self, x: Tensor, state: Tensor | None, valid: int | None = None) -> tuple[Tensor, Tensor | None]:
         """``[B, T, C_in]`` -> ``[B, T / stride, C_out]``; T is a multiple of stride. ``valid``: see the module."""
-        if self.filter is not None:
-            return self.filter.run(x, state, valid)
-        if self.wide is not None and self.wide.serves(x):
-            return self.wide.run(x, state, valid)
+        fast = self.compiled
+        if isinstance(fast, Filter) or (isinstance(fast, WideFilter) and fast.serves(x)):
+            return fast.run(x, state, valid)
         padded, state = with_context(x, state, self.context, elu=self.elu, replicate=self.replicate, valid=valid)
-        if self.wide is not None:
-            return self.wide.run_plain(padded), state
-        if self.product is not None:
-            return self.product.run_overlapping(padded.flatten(1), self.stride * x.shape[2]), state
+        if isinstance(fast, WideFilter):
+            return fast.run_plain(padded), state
+        if isinstance(fast, Product):
+            return fast.run_overlapping(padded.flatten(1), self.stride * x.shape[2]), state
         if self.packed is not None:
             if self.pairs is not None and self.pairs.serves(padded):
                 return self.pairs.run(padded), state
@@ -105,14 +96,24 @@ class Convolution:
         self, total: Tensor, x: Tensor, state: Tensor | None, valid: int | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """``run`` and add to ``total``, which may be written to."""
-        if self.filter or self.wide or self.product:
-            y, state = self.run(x, state, valid)
-            return total + y, state
         if self.packed is None or not total.is_contiguous() or not x.dtype == total.dtype == self.dtype:
             y, state = self.run(x, state, valid)
             return total + y, state
         padded, state = with_context(x, state, self.context, elu=self.elu, replicate=self.replicate, valid=valid)
         return self.packed.add_to(total, padded), state
+
+
+def _compiled(
+    weight: Tensor, bias: Tensor | None, stride: int, elu: float, replicate: bool
+) -> Filter | WideFilter | Product | None:
+    """What computes a plain convolution with ``weight``, ``[C_out, C_in, kernel]``, where compiled kernels do."""
+    if not replicate and Filter.suits(weight, stride):
+        return Filter(weight, bias, stride, elu)
+    if not replicate and WideFilter.suits(weight, stride):
+        return WideFilter(weight, bias, stride, elu)
+    if Product.suits(weight):
+        return Product(weight.transpose(1, 2).flatten(1), bias)  # [C_out, kernel * C_in], as the input lies in memory
+    return None
 
 
 class TransposedConvolution:
@@ -252,7 +253,7 @@ class ResidualBlock:
 class FusedBlock:
     """A :class:`ResidualBlock` whose shortcut is straight, in one pass (``compiled.Filter``)."""
 
-    def __init__(self, fused: compiled.Filter, num_weights: int) -> None:
+    def __init__(self, fused: Filter, num_weights: int) -> None:
         self._fused, self.num_weights = fused, num_weights
 
     def run(self, x: Tensor, state: tuple | None, valid: int | None = None) -> tuple[Tensor, tuple]:

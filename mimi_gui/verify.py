@@ -200,7 +200,7 @@ def _reasons(found: Difference, a: "Codes", b: "Codes") -> list[str]:
         return certain
     hints = [
         f"{field}: {one[field]}, and {two[field]}."
-        for field in ("device", "backend")
+        for field in ("device", "backend", "kernels")
         if one.get(field) and two.get(field) and one[field] != two[field]
     ]
     versions_a, versions_b = _mapping(one.get("versions")), _mapping(two.get("versions"))

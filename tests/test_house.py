@@ -27,6 +27,7 @@ MAY_IMPORT_TORCH = {
     "kernels.py",
     "latents.py",
     "packed.py",
+    "compiled.py",
     "openvino_engine.py",
 }
 
@@ -43,7 +44,7 @@ FLOORS = [
     {"output", "recording", "live", "sound_watch"},
     {"playback"},
     {"analysis"},
-    {"tf32"},
+    {"tf32", "compiled"},
     {"hub", "packed", "kernels", "latents", "tensor_file", "graphs", "transfers", "openvino_graphs", "openvino_store"},
     {"checkpoints"},
     {"weights"},

@@ -1,4 +1,7 @@
-"""The convolutions beside torch's own, at every size of input, and which kernels of oneDNN they end in."""
+"""The convolutions beside torch's own, at every size of input, and which kernels of oneDNN they end in.
+
+What computes where there are no compiled kernels (``tests/test_compiled.py`` has those), on every machine.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from mimi_gui import compiled
 from mimi_gui.kernels import Convolution, TransposedConvolution
 from mimi_gui.packed import Linear, Packed, PairedTaps
 
@@ -36,6 +40,11 @@ def layer(c_in: int, c_out: int, kernel: int, stride: int) -> tuple[Convolution,
     weight = torch.randn((c_out, c_in, kernel), generator=generator) / (c_in * kernel) ** 0.5
     bias = torch.randn(c_out, generator=generator)
     return Convolution(weight, bias, stride=stride), weight, bias
+
+
+@pytest.fixture(autouse=True)
+def not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "products", lambda: False)
 
 
 @pytest.mark.parametrize(("c_in", "c_out", "kernel", "stride", "rows"), LAYERS[2:6])
@@ -160,6 +169,8 @@ def test_no_size_of_input_and_no_number_of_threads_ends_in_a_reference_loop() ->
     """oneDNN names the kernel of every call: none may be the slow one that fits everything."""
     script = """
 import torch
+from mimi_gui import compiled
+compiled.products = lambda: False
 from mimi_gui.packed import Linear
 from tests.test_kernels import FRAMES, LAYERS, LINEARS, layer
 VERBOSE = torch.backends.mkldnn.VERBOSE_ON

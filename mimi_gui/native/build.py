@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface  # pyright: ignore[reportMissingImports]
 
 HERE = Path(__file__).resolve().parent
 LIBRARY = "kernels.so"
@@ -57,7 +57,8 @@ def compile_kernels(target: Path) -> str:
     part = target.with_suffix(f".{os.getpid()}.part")
     command = [*compiler.split(), *FLAGS, "-fvisibility=hidden", "-fPIC", "-shared", f'-DSOURCE="{digest}"']
     try:
-        subprocess.run([*command, str(source), "-o", str(part)], check=True, capture_output=True, text=True, timeout=120)
+        command += [str(source), "-o", str(part)]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
         part.replace(target)
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()

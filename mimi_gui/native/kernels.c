@@ -142,16 +142,12 @@ EXPORT void mimi_elu(const float *x, float *y, size batch, size numbers, size x_
 /* c[r] = bias + from[r] + sum over k of a[r][k] * panel[k], for `rows` <= 6 rows and 16 columns; `from` may be c. */
 INLINE void micro(const int rows, const float *a, size lda, const float *panel, size k_size, const float *bias,
                   const float *from, size ldf, float *c, size ldc) {
-    vec sum[ROWS][2], b0 = all(0), b1 = all(0);
-    if (bias)
-        b0 = load(bias), b1 = load(bias + 8);
+    vec sum[ROWS][2];
 #pragma GCC unroll 6
-    for (int r = 0; r < rows; r++) {
-        sum[r][0] = from ? load(from + r * ldf) + b0 : b0;
-        sum[r][1] = from ? load(from + r * ldf + 8) + b1 : b1;
-    }
+    for (int r = 0; r < rows; r++)
+        sum[r][0] = sum[r][1] = all(0);
     for (size k = 0; k < k_size; k++) {
-        b0 = load(panel + k * PANEL), b1 = load(panel + k * PANEL + 8);
+        vec b0 = load(panel + k * PANEL), b1 = load(panel + k * PANEL + 8);
 #pragma GCC unroll 6
         for (int r = 0; r < rows; r++) {
             vec s = all(a[r * lda + k]);
@@ -159,11 +155,16 @@ INLINE void micro(const int rows, const float *a, size lda, const float *panel, 
             sum[r][1] += s * b1;
         }
     }
+    /* last, so that the sum of the products is rounded at its own size */
 #pragma GCC unroll 6
-    for (int r = 0; r < rows; r++) {
-        store(c + r * ldc, sum[r][0]);
-        store(c + r * ldc + 8, sum[r][1]);
-    }
+    for (int r = 0; r < rows; r++)
+        for (int half = 0; half < 2; half++) {
+            if (from)
+                sum[r][half] += load(from + r * ldf + 8 * half);
+            if (bias)
+                sum[r][half] += load(bias + 8 * half);
+            store(c + r * ldc + 8 * half, sum[r][half]);
+        }
 }
 
 /* One panel for any number of rows. */
@@ -421,7 +422,7 @@ EXPORT void mimi_filter(const float *x, const float *state, const float *weight,
                         const float *second_bias, float *y, float *new_state, size batch, size blocks, size valid,
                         size width, size taps, size hidden, float power, float unit, size threads) {
     const size hop = 5 - taps, all_hops = (blocks + hop - 1) / hop, share = (batch * all_hops + threads - 1) / threads;
-    const size hops = smaller(HOPS, smaller(share, all_hops)), tiles = (all_hops + hops - 1) / hops;
+    const size hops = all_hops ? smaller(HOPS, smaller(share, all_hops)) : 1, tiles = (all_hops + hops - 1) / hops;
     filter_layer l = {x,     state, weight, bias,   second, second_bias, y,     batch,
                       blocks, width, taps,   hidden, hops,   tiles,       power, unit};
     for (size b = 0; b < batch; b++)
