@@ -30,6 +30,7 @@ _FUNCTIONS = {
     "mimi_product": [_POINTER, _SIZE] + [_POINTER] * 4 + [_SIZE] * 4,
     "mimi_nearest": [_POINTER] * 7 + [_SIZE] * 5,
     "mimi_filter": [_POINTER] * 8 + [_SIZE] * 6 + [_FLOAT] * 2 + [_SIZE],
+    "mimi_to_one": [_POINTER] * 6 + [_SIZE] * 5 + [_FLOAT] * 2 + [_SIZE],
     "mimi_wide_filter": [_POINTER] * 8 + [_SIZE] * 5 + [_FLOAT] * 2 + [_SIZE],
 }
 
@@ -344,6 +345,55 @@ class WideFilter:
                     first, second = self._first.panels, self._second.panels
                     self._others = ((first + second) / 2, (first - second) / 2)
         return self._others
+
+
+class ToOne:
+    """A causal convolution to one channel with an ELU in front, at stride 1; arguments as of :class:`Filter`."""
+
+    MOST_INPUTS = 200  # channels; room on the stack
+    MOST_TAPS = _PANEL
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, elu: float) -> None:
+        _, c_in, self._num_taps = weight.shape
+        assert self._num_taps <= self.MOST_TAPS
+        assert c_in <= self.MOST_INPUTS
+        self._columns = weight.new_zeros((c_in, _PANEL))  # one a tap
+        self._columns[:, : self._num_taps] = weight[0]
+        self._bias = bias
+        self._elu, self._power = elu, 1.0 if elu == _LOG2_E else _LOG2_E
+
+    @classmethod
+    def suits(cls, weight: Tensor, stride: int) -> bool:
+        """Whether this machine computes a convolution with ``weight``, ``[C_out, C_in, kernel]``, so."""
+        c_out, c_in, kernel = weight.shape
+        fits = 1 < kernel <= cls.MOST_TAPS and c_in <= cls.MOST_INPUTS
+        return products() and weight.device.type == "cpu" and c_out == stride == 1 and fits
+
+    def run(self, x: Tensor, state: Tensor | None, valid: int | None = None) -> tuple[Tensor, Tensor]:
+        """``[B, T, C_in]`` -> ``[B, T, 1]``; state as in :class:`Filter`."""
+        kernels = library()
+        assert kernels is not None
+        x, state = _ready(x), None if state is None else _ready(state)
+        num_batch, num_rows, num_channels = x.shape
+        assert num_channels == len(self._columns)
+        y, after = x.new_empty((num_batch, num_rows, 1)), x.new_empty((num_batch, self._num_taps - 1, num_channels))
+        kernels.mimi_to_one(
+            x.data_ptr(),
+            _pointer(state),
+            self._columns.data_ptr(),
+            _pointer(self._bias),
+            y.data_ptr(),
+            after.data_ptr(),
+            num_batch,
+            num_rows,
+            num_rows if valid is None else valid,
+            num_channels,
+            self._num_taps,
+            self._power,
+            self._elu,
+            torch.get_num_threads(),
+        )
+        return y, after
 
 
 class Search:

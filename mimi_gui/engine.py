@@ -78,7 +78,8 @@ class Engine:
         def step(x: Tensor, before: Any, valid_frames: int | None = None) -> tuple[Tensor, Any]:
             return encoder.run(x, before, num_codebooks, valid_frames)
 
-        return self._compute(("encode", num_codebooks), step, samples, state, samples.shape[1] // self.info.frame_size)
+        num_frames = samples.shape[1] // self.info.frame_size
+        return self._compute(("encode", num_codebooks), step, samples, state, num_frames, encoder.any_size)
 
     def decode(self, codes: Tensor, state: Any, codebooks: Sequence[int]) -> tuple[Tensor, Any]:
         """Decode frames.
@@ -96,24 +97,30 @@ class Engine:
         def step(x: Tensor, before: Any, valid_frames: int | None = None) -> tuple[Tensor, Any]:
             return decoder.run(x, before, codebooks, valid_frames)
 
-        return self._compute(("decode", *codebooks), step, codes, state, codes.shape[2])
+        return self._compute(("decode", *codebooks), step, codes, state, codes.shape[2], decoder.any_size)
 
     def _compute(
-        self, key: tuple, step: Callable[..., tuple[Tensor, Any]], x: Tensor, state: Any, num_frames: int
+        self,
+        key: tuple,
+        step: Callable[..., tuple[Tensor, Any]],
+        x: Tensor,
+        state: Any,
+        num_frames: int,
+        any_size: bool,
     ) -> tuple[Tensor, Any]:
         """Run ``step`` on ``x``, whose last axis is that of time as it is in what comes out."""
         with arithmetic(self.device, self.precision):
-            size = self._size(num_frames)
+            size = self._size(num_frames, any_size)
             if size > num_frames:
                 filled = F.pad(x, (0, x.shape[-1] // num_frames * (size - num_frames)))
                 y, state = step(filled, state, num_frames)
                 return y[..., : y.shape[-1] // size * num_frames], state
             return step(x, state) if self._graphs is None else self._graphs.run(key, step, x, state)
 
-    def _size(self, num_frames: int) -> int:
-        """Frames to compute where ``num_frames`` are wanted. On the CPU a few sizes serve for all: every new one makes
-        oneDNN order the weights anew, which takes longer than the frames that are added."""
-        if self.device.type != "cpu":
+    def _size(self, num_frames: int, any_size: bool) -> int:
+        """Frames to compute where ``num_frames`` are wanted. With oneDNN a few sizes serve for all: every new one makes
+        it order the weights anew, which takes longer than the frames that are added."""
+        if any_size or self.device.type != "cpu":
             return num_frames
         if num_frames <= _SIZES[-1]:
             return next(size for size in _SIZES if size >= num_frames)
@@ -172,6 +179,10 @@ class _Quantizer:
         self._acoustic = ResidualQuantizer(module.acoustic_residual_vector_quantizer)
 
     @property
+    def any_size(self) -> bool:
+        return self._semantic.any_size and self._acoustic.any_size
+
+    @property
     def num_weights(self) -> int:
         return self._semantic.table.numel() + self._acoustic.table.numel()
 
@@ -228,6 +239,7 @@ class _Encoder:
         self.transformer = Transformer(parts["encoder_transformer"], model.config, dtype)
         fill("downsample")
         self._downsample = None if parts["downsample"] is None else _convolution(parts["downsample"])
+        self.any_size = _any_size([*operators, self.transformer, *self.after, quantizer])  # as of kernels.Convolution
 
     @property
     def operators(self) -> list:
@@ -268,6 +280,7 @@ class _Decoder:
         large = [i for i, operator in enumerate(operators) if operator.num_weights > _SMALL_WEIGHTS]
         split = large[-1] + 1 if large else 0
         self._slow, self._fast = operators[:split], operators[split:]
+        self.any_size = _any_size([*self.before, self.transformer, *operators])
 
     @property
     def operators(self) -> list:
@@ -292,6 +305,10 @@ class _Decoder:
         frame_rows = x.shape[1] // num_frames
         x, fast = _run_in_blocks(self._fast, x, fast, frame_rows, frame_rows * valid)
         return x[..., 0], (up, transformer, slow, fast)
+
+
+def _any_size(operators: list) -> bool:
+    return all(operator.any_size for operator in operators)
 
 
 _precision_lock = threading.Lock()

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mimi_gui import compiled
-from mimi_gui.compiled import Filter, Product, WideFilter
+from mimi_gui.compiled import Filter, Product, ToOne, WideFilter
 from mimi_gui.packed import Linear, Packed, PairedTaps
 
 LOG2_E = math.log2(math.e)
@@ -66,10 +66,15 @@ class Convolution:
         # To one channel: all taps of a row are one narrow product, read once; then their shifted sum.
         self.taps = Linear(weight[0].T) if len(weight) == 1 and stride == 1 and groups == 1 else None
 
+    @property
+    def any_size(self) -> bool:
+        """Whether a new size of input costs nothing: no weights to be ordered anew."""
+        return self.packed is None and (self.taps is None or self.taps.any_size)
+
     def run(self, x: Tensor, state: Tensor | None, valid: int | None = None) -> tuple[Tensor, Tensor | None]:
         """``[B, T, C_in]`` -> ``[B, T / stride, C_out]``; T is a multiple of stride. ``valid``: see the module."""
         fast = self.compiled
-        if isinstance(fast, Filter) or (isinstance(fast, WideFilter) and fast.serves(x)):
+        if isinstance(fast, Filter | ToOne) or (isinstance(fast, WideFilter) and fast.serves(x)):
             return fast.run(x, state, valid)
         padded, state = with_context(x, state, self.context, elu=self.elu, replicate=self.replicate, valid=valid)
         if isinstance(fast, WideFilter):
@@ -105,12 +110,14 @@ class Convolution:
 
 def _compiled(
     weight: Tensor, bias: Tensor | None, stride: int, elu: float, replicate: bool
-) -> Filter | WideFilter | Product | None:
+) -> Filter | WideFilter | ToOne | Product | None:
     """What computes a plain convolution with ``weight``, ``[C_out, C_in, kernel]``, where compiled kernels do."""
     if not replicate and Filter.suits(weight, stride):
         return Filter(weight, bias, stride, elu)
     if not replicate and WideFilter.suits(weight, stride):
         return WideFilter(weight, bias, stride, elu)
+    if not replicate and ToOne.suits(weight, stride):
+        return ToOne(weight, bias, elu)
     if Product.suits(weight):
         return Product(weight.transpose(1, 2).flatten(1), bias)  # [C_out, kernel * C_in], as the input lies in memory
     return None
@@ -150,6 +157,11 @@ class TransposedConvolution:
         self.convolution = Convolution(
             torch.stack((before, now), dim=2), None if bias is None else bias.repeat(stride), elu=elu, dtype=dtype
         )
+
+    @property
+    def any_size(self) -> bool:
+        """As of :class:`Convolution`."""
+        return self.taps is not None or self.convolution.any_size
 
     def run(self, x: Tensor, state: Tensor | None, valid: int | None = None) -> tuple[Tensor, Tensor | None]:
         """``[B, T, C_in]`` -> ``[B, T * stride, C_out]``."""
@@ -239,6 +251,7 @@ class ResidualBlock:
     def __init__(self, first: Convolution, second: Convolution, shortcut: Convolution | None) -> None:
         self.first, self.second, self.shortcut = first, second, shortcut
         self.num_weights = first.num_weights + second.num_weights
+        self.any_size = all(part is None or part.any_size for part in (first, second, shortcut))
 
     def run(self, x: Tensor, state: tuple | None, valid: int | None = None) -> tuple[Tensor, tuple]:
         """``[B, T, C]`` -> ``[B, T, C]``; ``x`` may be written to."""
@@ -252,6 +265,8 @@ class ResidualBlock:
 
 class FusedBlock:
     """A :class:`ResidualBlock` whose shortcut is straight, in one pass (``compiled.Filter``)."""
+
+    any_size = True
 
     def __init__(self, fused: Filter, num_weights: int) -> None:
         self._fused, self.num_weights = fused, num_weights

@@ -70,6 +70,7 @@ class Transformer:
         linears = [part for layer in self.layers for part in (layer.qkv, layer.out, layer.up, layer.down)]
         attention = 2 * self.window * self.num_heads * self.head_dim * len(self.layers)  # scores and their sums
         self.num_weights = sum(linear.num_weights for linear in linears) + attention
+        self.any_size = all(linear.any_size for linear in linears)  # as of kernels.Convolution
         self._last_blocks: dict[tuple[int, int], list[tuple]] = {}
 
     def run(self, x: Tensor, state: tuple | None, valid: int | None = None) -> tuple[Tensor, tuple]:
@@ -192,6 +193,11 @@ class ResidualQuantizer:
                 self.search = Search(self.table, half_norms)
                 return
             self.scores = [Linear(table, norms) for table, norms in zip(self.table, half_norms, strict=True)]
+
+    @property
+    def any_size(self) -> bool:
+        """As of ``kernels.Convolution``, of encoding; decoding sums rows of a table."""
+        return all(score.any_size for score in self.scores)
 
     def encode(self, latents: Tensor, num_codebooks: int) -> Tensor:
         """``[B, T, C]`` -> int64 ``[K, B, T]``; after ``prepare_search``. Float32 at any precision."""

@@ -255,6 +255,7 @@ class Linear:
             dtype = Packed.checked(weight[:, :, None], bias, 1, 1, dtype).dtype
         self.dtype = dtype
         self.bias = None if bias is None else bias.to(dtype)
+        self.any_size = not self.packed or (dtype == torch.float32 and Product.suits(weight))  # see Convolution
         # On the CPU until the first input comes, then in the order of one of these:
         self._weight: Tensor | None = weight.to(dtype).contiguous()
         self._many_rows: Packed | Product | None = None
@@ -323,7 +324,7 @@ class Linear:
         return torch.ops.mkldnn._reorder_linear_weight(self._dense().contiguous(), _INNER_PRODUCT_ROWS)
 
     def _for_any(self) -> Packed | Product:
-        if self.dtype == torch.float32 and Product.suits(self._dense()):
+        if self.any_size:
             return Product(self._dense(), self.bias)
         return Packed(self._dense()[:, :, None], self.bias, 1, 1, self.dtype)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mimi_gui import compiled
-from mimi_gui.compiled import Filter, Product, Search, WideFilter
+from mimi_gui.compiled import Filter, Product, Search, ToOne, WideFilter
 from mimi_gui.kernels import LOG2_E, Convolution, FusedBlock, TransposedConvolution
 
 CI = bool(os.environ.get("CI"))
@@ -116,6 +116,9 @@ LAYERS = [
     ((40, 16, 3, 1), Filter),
     ((256, 512, 12, 6), WideFilter),
     ((128, 4096, 14, 7), WideFilter),
+    ((64, 1, 7, 1), ToOne),
+    ((24, 1, 16, 1), ToOne),
+    ((199, 1, 2, 1), ToOne),
     ((1, 64, 7, 1), Product),
     ((1024, 512, 3, 1), Product),
     ((16, 32, 4, 1), Product),

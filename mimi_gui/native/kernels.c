@@ -1,10 +1,11 @@
 /* The products and passes of Mimi on a CPU, each layer in one go through the cache.
  *
- * Loaded by mimi_gui/native/__init__.py, which says what the arguments are. Plain C with GCC's vectors, for GCC and
- * Clang; nothing of Python or torch is included. All arrays are float32 and contiguous, time-major as in
- * mimi_gui/kernels.py. Nothing is kept between two calls, no memory is allocated: what a tile needs lies on the stack.
+ * Loaded by mimi_gui/compiled.py. C with the vectors of GCC and Clang, for AVX2 and FMA; nothing of Python or torch is
+ * included. All arrays are float32 and contiguous, time-major as in mimi_gui/kernels.py. Nothing is kept between two
+ * calls and no memory is allocated: what a tile needs lies on the stack, 350 kB at most.
  *
- * What comes out does not depend on the number of threads: they take tiles whose size only depends on the layer.
+ * The threads take tiles of the outputs; no sum is shared out among them, so what comes out does not depend on how many
+ * they are.
  *
  * Words: a "block" is what a convolution moves by, `stride` rows of C channels, `width` numbers. A "panel" is 16
  * columns of a weight matrix: weights are [N / 16][K][16].
@@ -38,7 +39,7 @@ INLINE size smaller(size a, size b) { return a < b ? a : b; }
 typedef void (*region)(void *);
 static void (*run_parallel)(region, void *, unsigned, unsigned); /* GOMP_parallel of the libgomp that torch loaded */
 
-typedef struct job {
+typedef struct {
     void (*tile)(const void *layer, size index);
     const void *layer;
     size tiles, next;
@@ -56,8 +57,8 @@ static void take_tiles(void *argument) {
 
 static void compute(void (*tile)(const void *, size), const void *layer, size tiles, size threads) {
     job j = {tile, layer, tiles, 0};
-    threads = smaller(threads, tiles);
-    if (threads > 1 && run_parallel)
+    /* Always all of them: libgomp ends those that a smaller team leaves out, and begins new ones for the next. */
+    if (threads > 1 && tiles > 1 && run_parallel)
         run_parallel(take_tiles, &j, (unsigned)threads, 0);
     else
         take_tiles(&j);
@@ -73,8 +74,8 @@ EXPORT const char *mimi_source(void) { return SOURCE; }
 /* ---- the ELU ---- */
 
 /* to = unit * elu(from / unit) for unit 1 and log2(e), `num` vectors: the larger of x and unit * (2^(x * power) - 1)
- * with a power of at most 0, within 1.5e-7. Max and min give their second operand where one is NaN. Step by step for all
- * of them: one chain alone would fill the queues of the processor with operations that wait. */
+ * with a power of at most 0, within 1.5e-7. Max and min give their second operand where one is NaN. Step by step for
+ * all of them: one chain alone would fill the queues of the processor with operations that wait. */
 INLINE void elu_of(const int num, const float *from, float *to, const float power, const float unit) {
     vec t[4], rounded[4], p[4];
 #define EACH _Pragma("GCC unroll 4") for (int i = 0; i < num; i++)
@@ -190,7 +191,7 @@ typedef struct {
 } product_layer;
 
 #define M_TILE 126
-#define K_ALL 512  /* of a sum; longer ones in parts, whose panels stay in the first cache */
+#define K_ALL 512 /* of a sum; longer ones in parts, whose panels stay in the first cache */
 #define K_TILE 384
 
 static void product_tile(const void *layer, size index) {
@@ -305,8 +306,8 @@ typedef struct {
     const float *x, *state, *weight, *bias; /* weight [4][H / 16][width][16], bias [H] or none */
     const float *second, *second_bias;      /* of a residual block: [N / 16][H][16], [N] or none; else none */
     float *y;
-    size batch, blocks, width, taps, hidden, hops, tiles; /* of one recording: blocks in x, tiles; hops of a tile */
-    float power, unit;                                          /* unit 0: no ELU */
+    size blocks, width, taps, hidden, hops, tiles; /* of one recording: blocks in x, tiles; hops of a tile */
+    float power, unit;                             /* unit 0: no ELU */
 } filter_layer;
 
 #define HOPS 24 /* of a tile at most */
@@ -341,7 +342,8 @@ static void take_blocks(const filter_layer *l, size recording, size index, size 
 }
 
 /* What the four products take of four blocks, n columns. */
-INLINE void planes_of(const float *d0, const float *d1, const float *d2, const float *d3, size n, float *v, size plane) {
+INLINE void planes_of(const float *d0, const float *d1, const float *d2, const float *d3, size n, float *v,
+                      size plane) {
     for (size i = 0; i < n; i += 8) {
         vec b0 = load(d0 + i), b1 = load(d1 + i), b2 = load(d2 + i), b3 = load(d3 + i);
         store(v + i, b0 - b2);
@@ -423,16 +425,48 @@ EXPORT void mimi_filter(const float *x, const float *state, const float *weight,
                         size width, size taps, size hidden, float power, float unit, size threads) {
     const size hop = 5 - taps, all_hops = (blocks + hop - 1) / hop, share = (batch * all_hops + threads - 1) / threads;
     const size hops = all_hops ? smaller(HOPS, smaller(share, all_hops)) : 1, tiles = (all_hops + hops - 1) / hops;
-    filter_layer l = {x,     state, weight, bias,   second, second_bias, y,     batch,
-                      blocks, width, taps,   hidden, hops,   tiles,       power, unit};
+    filter_layer l = {x,      state, weight, bias,   second, second_bias, y,   blocks,
+                      width,  taps,  hidden, hops,   tiles,  power,       unit};
     for (size b = 0; b < batch; b++)
-        for (size i = 0; i < taps - 1; i++)
-            take_blocks(&l, b, valid + i, 1, 0, width, new_state + (b * (taps - 1) + i) * width);
+        take_blocks(&l, b, valid, taps - 1, 0, width, new_state + b * (taps - 1) * width);
     compute(filter_tile, &l, batch * tiles, threads);
 }
 
-/* The same with two taps, for blocks so wide that the weights do not stay in the cache: the sums of many hops at once, each of the
- * four as a product of its own. */
+/* ---- to one channel ---- */
+
+#define ONE_ROWS 64      /* of a tile */
+#define ONE_ROOM 16384   /* numbers that a tile and what came before it take at most */
+
+/* A convolution to one channel with up to 16 taps: what each row gives to each tap is one narrow product, and an output
+ * the sum of the shares that the rows before it and its own give. weight [width][16], one column a tap. */
+static void one_tile(const void *layer, size index) {
+    const filter_layer *l = layer;
+    const size recording = index / l->tiles, first = index % l->tiles * ONE_ROWS;
+    const size rows = smaller(ONE_ROWS, l->blocks - first), all_rows = rows + l->taps - 1;
+    float blocks[ONE_ROOM], shares[(ONE_ROWS + PANEL - 1) * PANEL];
+    take_blocks(l, recording, first, all_rows, 0, l->width, blocks);
+    panel_product(blocks, l->width, all_rows, l->weight, l->width, 0, 0, 0, shares, PANEL);
+    float *y = l->y + recording * l->blocks + first;
+    for (size r = 0; r < rows; r++) {
+        float sum = 0;
+        for (size k = 0; k < l->taps; k++)
+            sum += shares[(r + k) * PANEL + k];
+        y[r] = l->bias ? sum + *l->bias : sum;
+    }
+}
+
+EXPORT void mimi_to_one(const float *x, const float *state, const float *weight, const float *bias, float *y,
+                        float *new_state, size batch, size blocks, size valid, size width, size taps, float power,
+                        float unit, size threads) {
+    filter_layer l = {x, state, weight, bias, 0, 0, y, blocks, width, taps, 1, 0, 0, power, unit};
+    l.tiles = (blocks + ONE_ROWS - 1) / ONE_ROWS;
+    for (size b = 0; b < batch; b++)
+        take_blocks(&l, b, valid, taps - 1, 0, width, new_state + b * (taps - 1) * width);
+    compute(one_tile, &l, batch * l.tiles, threads);
+}
+
+/* The same with two taps, for blocks so wide that the weights do not stay in the cache: the sums of many hops at once,
+ * each of the four as a product of its own. */
 #define SLAB M_TILE /* hops */
 #define WIDE_TILE 256
 
@@ -470,10 +504,10 @@ static void outputs_tile(const void *layer, size index) {
 }
 
 EXPORT void mimi_wide_filter(const float *x, const float *state, const float *const *weights, const float *bias,
-                             float *y, float *new_state, float *planes, float *sums, size batch, size blocks, size valid,
-                             size width, size hidden, float power, float unit, size threads) {
+                             float *y, float *new_state, float *planes, float *sums, size batch, size blocks,
+                             size valid, size width, size hidden, float power, float unit, size threads) {
     const size all_hops = (blocks + 2) / 3;
-    wide_layer w = {{x, state, 0, bias, 0, 0, y, batch, blocks, width, 2, hidden, 0, 0, power, unit},
+    wide_layer w = {{x, state, 0, bias, 0, 0, y, blocks, width, 2, hidden, 0, 0, power, unit},
                     planes, sums, all_hops, 0, 0};
     for (size b = 0; b < batch; b++)
         take_blocks(&w.of, b, valid, 1, 0, width, new_state + b * width);
