@@ -152,6 +152,9 @@ def facts() -> str:
             parts.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
+    compiled = sys.modules.get("mimi_gui.compiled")  # imports torch: only where a codec has been loaded
+    if compiled is not None:
+        parts.append(f"kernels {compiled.description()}")
     return " · ".join([*parts, sys.platform])
 
 
