@@ -17,10 +17,15 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import MimiModel
+from transformers.utils import logging
 
 from mimi_gui import compiled
+from mimi_gui.codec import MimiCodec
 from mimi_gui.compiled import Filter, Product, Search, ToOne, WideFilter
 from mimi_gui.kernels import LOG2_E, Convolution, FusedBlock, TransposedConvolution
+from tests.oracle import assert_same_sound, assert_same_tokens, hf_decode, hf_encode
+from tests.random_checkpoints import synthetic_recording
 
 CI = bool(os.environ.get("CI"))
 NATIVE = Path(compiled.__file__).parent / "native"
@@ -264,6 +269,26 @@ def test_of_codewords_equally_near_the_first_is_chosen() -> None:
     vectors = torch.randint(-3, 4, (500, 8), generator=torch.Generator().manual_seed(1)).float()
     scores = vectors @ table.T - table.square().sum(-1) / 2
     assert torch.equal(search.run(vectors, 1)[0], torch.from_numpy(scores.numpy().argmax(1)))
+
+
+@pytest.mark.full
+def test_the_whole_model_with_them_and_without(full_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both against transformers on the whole recording; which of them it was is in the tokens' metadata."""
+    logging.disable_progress_bar()
+    hf = MimiModel.from_pretrained(full_checkpoint).eval()
+    recording = synthetic_recording(5.3, seed=4)
+    expected = hf_encode(hf, recording)
+    sound = hf_decode(hf, expected)
+    for name in ("compiled", "torch"):
+        if name == "torch":
+            monkeypatch.setattr(compiled, "products", lambda: False)
+            monkeypatch.setattr(compiled, "elu_into", lambda *_: False)
+        with MimiCodec.from_pretrained(str(full_checkpoint), device="cpu") as codec:
+            for chunk_frames in (1, 26):
+                codes = codec.encode(recording, chunk_frames=chunk_frames)
+                assert codes.metadata["kernels"] == name
+                assert_same_tokens(hf, recording, codes.array, least=0.9998, tied_frames=1)
+                assert_same_sound(codec.decode(expected, chunk_frames=chunk_frames), sound)
 
 
 def test_a_library_of_another_source_is_not_used(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from mimi_gui.errors import MimiGuiError
 from mimi_gui.verify import compare_codes, verify_tokens
 
 INFO = CodecInfo(model_name="kyutai/mimi", digest="sha256:" + "a" * 64)
-MADE = {"precision": "exact", "device": "cpu", "versions": {"torch": "2.13", "transformers": "5.23"}}
+MADE = {"precision": "exact", "device": "cpu", "kernels": "compiled", "versions": {"torch": "2.13", "transformers": "5.23"}}
 
 
 def some(num_codebooks: int = 8, num_frames: int = 400, **changes: object) -> Codes:
@@ -55,6 +55,7 @@ def test_where_and_how_much() -> None:
         (some(), changed(some(), [7], info=replace(INFO, digest="sha256:" + "b" * 64)), "checkpoint"),
         (some(), changed(some(), [7], metadata={**MADE, "precision": "fast"}), "precision"),
         (some(), changed(some(), [7], metadata={**MADE, "device": "cuda:0"}), "device"),
+        (some(), changed(some(), [7], metadata={**MADE, "kernels": "torch"}), "kernels"),
         (some(), changed(some(), [7], metadata={**MADE, "versions": {"torch": "2.9"}}), "version"),
         (some(num_samples=399 * 1920 + 5), changed(some(num_samples=399 * 1920 + 5), [399]), "padding"),
         (some(), changed(some(), list(range(130, 400, 2))), "window"),
