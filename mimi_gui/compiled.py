@@ -70,8 +70,9 @@ def problem(folder: Path) -> str:
     except OSError as error:
         return f"{path} cannot be loaded ({error})"
     loaded.mimi_source.restype = ctypes.c_char_p
-    if loaded.mimi_source().decode() != hashlib.sha256((folder / "kernels.c").read_bytes()).hexdigest():
-        return "they were compiled from another kernels.c: install this program again"
+    sources = b"".join(source.read_bytes() for source in sorted(folder.glob("*.[ch]")))  # as build.py does
+    if loaded.mimi_source().decode() != hashlib.sha256(sources).hexdigest():
+        return "they were compiled from another source: install this program again"
     return ""
 
 

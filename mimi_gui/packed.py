@@ -1,4 +1,5 @@
-"""Products with weights prepared for oneDNN: what convolutions and linear layers on the CPU are computed with.
+"""Products with weights prepared for oneDNN: what convolutions and linear layers on the CPU are computed with where
+there are no compiled kernels (``compiled``), and everywhere the linear layers of a few rows.
 
 Activations are time-major, ``[B, T, C]``. Nothing here is written to after it was prepared, so any number of threads
 share it; what is prepared for a size of input when that first comes is kept under a lock.
@@ -238,10 +239,11 @@ class Linear:
     """``x @ weight.T + bias``, with what follows it (gelu, adding to a residual) in the same pass where oneDNN can.
 
     On the CPU oneDNN's inner product has the rows of one to three frames, where all depends on how the weights come
-    from memory; more rows go as a convolution with one tap. The other way round a frame takes 9 % and a few seconds 5
-    to 20 % more (one core of a Zen 3); two and three frames take the same, and 300 MB less memory this way. One row, as
-    a frame's search in a codebook has, is a sum of the weights' columns: 0.15 ms for 2,048 x 256 numbers, as fast as
-    memory is, against 0.21. The weights are kept in the order of each of these ways once it is used.
+    from memory; more rows go to the compiled kernels, else to oneDNN as a convolution with one tap. With oneDNN a frame
+    takes 9 % more the other way round and a few seconds 5 to 20 % (one core of a Zen 3); two and three frames take the
+    same, and 300 MB less memory this way. One row, as a frame's search in a codebook has, is a sum of the weights'
+    columns: 0.15 ms for 2,048 x 256 numbers, as fast as memory is, against 0.21. The weights are kept in the order of
+    each of these ways once it is used.
 
     In bfloat16 (``dtype``) only the product is: what comes in is rounded to it, what goes out is float32 again, save
     from ``run_gelu``, whose result another product takes.

@@ -294,9 +294,10 @@ def test_the_whole_model_with_them_and_without(full_checkpoint: Path, monkeypatc
 def test_a_library_of_another_source_is_not_used(tmp_path: Path) -> None:
     for name in ("old", "broken", "none"):  # a file that is loaded must not be written to
         (tmp_path / name).mkdir()
-        shutil.copy(NATIVE / "kernels.c", tmp_path / name)
+        for source in NATIVE.glob("*.[ch]"):
+            shutil.copy(source, tmp_path / name)
     shutil.copy(NATIVE / "kernels.so", tmp_path / "old")
-    with (tmp_path / "old" / "kernels.c").open("a") as source:
+    with (tmp_path / "old" / "vectors.h").open("a") as source:
         source.write("/* changed */\n")
     assert "install this program again" in compiled.problem(tmp_path / "old")
     (tmp_path / "broken" / "kernels.so").write_bytes(b"not a library")

@@ -18,7 +18,12 @@ from mimi_gui.errors import MimiGuiError
 from mimi_gui.verify import compare_codes, verify_tokens
 
 INFO = CodecInfo(model_name="kyutai/mimi", digest="sha256:" + "a" * 64)
-MADE = {"precision": "exact", "device": "cpu", "kernels": "compiled", "versions": {"torch": "2.13", "transformers": "5.23"}}
+MADE = {
+    "precision": "exact",
+    "device": "cpu",
+    "kernels": "compiled",
+    "versions": {"torch": "2.13", "transformers": "5.23"},
+}
 
 
 def some(num_codebooks: int = 8, num_frames: int = 400, **changes: object) -> Codes:

@@ -53,7 +53,7 @@ def compile_kernels(target: Path) -> str:
     if compiler is None:
         return "there is no C compiler (cc, gcc or clang)"
     source = HERE / "kernels.c"
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(HERE.glob("*.[ch]")))).hexdigest()
     part = target.with_suffix(f".{os.getpid()}.part")
     command = [*compiler.split(), *FLAGS, "-fvisibility=hidden", "-fPIC", "-shared", f'-DSOURCE="{digest}"']
     try:
