@@ -14,7 +14,6 @@ import functools
 import hashlib
 import math
 import os
-import threading
 from pathlib import Path
 
 import torch
@@ -29,7 +28,7 @@ _FUNCTIONS = {
     "mimi_elu": [_POINTER] * 2 + [_SIZE] * 4 + [_FLOAT] * 2 + [_SIZE],
     "mimi_product": [_POINTER, _SIZE] + [_POINTER] * 4 + [_SIZE] * 4,
     "mimi_nearest": [_POINTER] * 7 + [_SIZE] * 5,
-    "mimi_filter": [_POINTER] * 8 + [_SIZE] * 6 + [_FLOAT] * 2 + [_SIZE],
+    "mimi_filter": [_POINTER] * 8 + [_SIZE] * 7 + [_FLOAT] * 2 + [_SIZE],
     "mimi_to_one": [_POINTER] * 6 + [_SIZE] * 5 + [_FLOAT] * 2 + [_SIZE],
     "mimi_wide_filter": [_POINTER] * 8 + [_SIZE] * 5 + [_FLOAT] * 2 + [_SIZE],
 }
@@ -153,17 +152,13 @@ class Product:
         self._compute(x, self.num_inputs, x.shape[:-1].numel(), total, y)
         return y
 
-    def run_overlapping(self, x: Tensor, step: int, total: Tensor | None = None) -> Tensor:
-        """``[B, n]`` -> ``[B, (n - K) / step + 1, N]``: a row of the product begins at every ``step``-th number.
-
-        Each recording of ``x`` is contiguous. ``total``: is added to, and returned.
-        """
-        assert x.dtype == torch.float32
-        assert x.stride(1) == 1
+    def run_overlapping(self, x: Tensor, step: int) -> Tensor:
+        """``[B, n]`` -> ``[B, (n - K) / step + 1, N]``: a row of the product begins at every ``step``-th number."""
+        x = _ready(x)
         rows = (x.shape[1] - self.num_inputs) // step + 1
-        y = x.new_empty((len(x), rows, self.num_outputs)) if total is None else total
+        y = x.new_empty((len(x), rows, self.num_outputs))
         for recording, out in zip(x, y, strict=True):
-            self._compute(recording, step, rows, None if total is None else out, out)
+            self._compute(recording, step, rows, None, out)
         return y
 
     def _compute(self, x: Tensor, step: int, rows: int, total: Tensor | None, y: Tensor) -> None:
@@ -183,16 +178,30 @@ class Product:
         )
 
 
+def _halves(weight: Tensor, stride: int) -> tuple[Tensor, ...]:
+    """``[C_out, C_in, kernel]`` -> one ``[C_out, stride * C_in]`` for each stride of the kernel, as inputs lie."""
+    return weight.transpose(1, 2).reshape(len(weight), weight.shape[2] // stride, -1).unbind(1)
+
+
+def _planes(first: Tensor, second: Tensor) -> Tensor:
+    """The weights of F(2, 2)."""
+    return torch.stack([panels(plane) for plane in (first, first + second, second)])
+
+
 class Filter:
     """A causal convolution with an ELU in front whose kernel is two strides, or three rows at stride 1.
 
-    Its outputs are computed three or two at a time by four products instead of six: the minimal filters F(3, 2) and
-    F(2, 3) (S. Winograd, Arithmetic Complexity of Computations, 1980). The error is 1.3 times that of the plain sum.
-    In the same pass are the ELU, the context, and in a residual block all that follows.
+    Its outputs are computed several at a time by fewer products: the minimal filters (S. Winograd, Arithmetic
+    Complexity of Computations, 1980): with three rows two by four products instead of six, F(2, 3); with two strides three by four
+    instead of six, F(3, 2), or two by three instead of four, F(2, 2). The error is 1.3 to 1.4 times that of the plain
+    sum. In the same pass are the ELU, the context, and in a residual block all that follows.
 
     Args:
         weight: ``[C_out, C_in, kernel]``.
         elu: the factor of what comes in, 1.0 or log2(e) (``kernels.elu_into``); 0.0: no ELU.
+        frame_rows: so many outputs has the shortest piece of a stream, all others have multiples of it; 0: not known.
+            Only where it is one of 3 is F(3, 2) chosen: an output's place among those computed together, and with it
+            its last digits, must not depend on the pieces.
         second: of a residual block the other convolution, ``[C_in, C_out, 1]``, and its bias.
     """
 
@@ -206,18 +215,21 @@ class Filter:
         bias: Tensor | None,
         stride: int,
         elu: float,
+        frame_rows: int = 0,
         second: tuple[Tensor, Tensor | None] | None = None,
     ) -> None:
         c_out, c_in, kernel = weight.shape
         assert stride * c_in <= self.MOST_WIDTH  # room on the stack
         assert second is None or c_out <= self.MOST_HIDDEN
-        self._num_taps, self._stride = kernel // stride, stride
-        self._num_outputs = c_out
-        taps = weight.transpose(1, 2).reshape(c_out, self._num_taps, -1).unbind(1)  # each [C_out, stride * C_in]
-        first, middle, last = taps if len(taps) == 3 else (taps[0], taps[1], None)
-        ends = first if last is None else first + last
-        planes = (first, (ends + middle) / 2, (ends - middle) / 2, middle if last is None else last)
-        self._planes = torch.stack([panels(plane) for plane in planes])  # [4, C_out / 16, stride * C_in, 16]
+        self._num_taps, self._stride, self._num_outputs = kernel // stride, stride, c_out
+        self._hop = 3 if self._num_taps == 2 and frame_rows and frame_rows % 3 == 0 else 2
+        taps = _halves(weight, stride)
+        if self._num_taps + self._hop == 4:
+            self._planes = _planes(*taps)
+        else:
+            ends = taps[0] if self._num_taps == 2 else taps[0] + taps[2]
+            planes = (taps[0], (ends + taps[1]) / 2, (ends - taps[1]) / 2, taps[-1])
+            self._planes = torch.stack([panels(plane) for plane in planes])  # [4, C_out / 16, stride * C_in, 16]
         self._bias = None if bias is None else bias.contiguous()
         self._second = None if second is None else panels(second[0][:, :, 0])
         self._second_bias = None if second is None or second[1] is None else second[1].contiguous()
@@ -265,6 +277,7 @@ class Filter:
             blocks if valid is None else valid // self._stride,
             width,
             self._num_taps,
+            self._hop,
             self._num_outputs,
             self._power,
             self._elu,
@@ -274,37 +287,20 @@ class Filter:
 
 
 class WideFilter:
-    """As :class:`Filter`, a kernel of two strides with so many weights that they come from memory each time.
+    """As :class:`Filter` with F(2, 2), a kernel of two strides with so many weights that they come from memory."""
 
-    Few outputs are computed as the plain sum, which has half the weights; those of the four products that it has not
-    are prepared when many outputs are first wanted.
-    """
-
-    MIN_OUTPUTS = 64  # below, more weights take longer than more arithmetic
     _SLAB = 126  # of kernels.c
 
     def __init__(self, weight: Tensor, bias: Tensor | None, stride: int, elu: float) -> None:
         self._stride, self._elu, self._power = stride, elu, 1.0 if elu == _LOG2_E else _LOG2_E
-        taps = weight.transpose(1, 2).reshape(len(weight), 2, -1).unbind(1)
-        self._first, self._second = Product(taps[0], bias), Product(taps[1], None)
-        self._others: tuple[Tensor, Tensor] | None = None
-        self._lock = threading.Lock()
+        self._planes = _planes(*_halves(weight, stride))
+        self._bias = None if bias is None else bias.contiguous()
+        self._num_outputs, self._width = len(weight), stride * weight.shape[1]
 
     @staticmethod
     def suits(weight: Tensor, stride: int) -> bool:
         """Whether this machine computes a convolution with ``weight``, ``[C_out, C_in, kernel]``, so."""
         return Product.suits(weight) and weight.shape[2] == 2 * stride and stride * weight.shape[1] % 8 == 0
-
-    def serves(self, x: Tensor) -> bool:
-        """Whether :meth:`run` is the quicker way for ``x``, ``[B, T, C_in]``, and not :meth:`run_plain`."""
-        return len(x) * (x.shape[1] // self._stride) >= self.MIN_OUTPUTS
-
-    def run_plain(self, padded: Tensor) -> Tensor:
-        """``[B, stride + T, C_in]``, after the ELU -> ``[B, T / stride, C_out]``."""
-        step = self._first.num_inputs
-        flat = padded.flatten(1)
-        y = self._first.run_overlapping(flat[:, :-step], step)
-        return self._second.run_overlapping(flat[:, step:], step, y)
 
     def run(self, x: Tensor, state: Tensor | None, valid: int | None = None) -> tuple[Tensor, Tensor]:
         """``[B, T, C_in]`` -> ``[B, T / stride, C_out]``; state as in :class:`Filter`."""
@@ -312,18 +308,16 @@ class WideFilter:
         assert kernels is not None
         x, state = _ready(x), None if state is None else _ready(state)
         num_batch, num_rows, num_channels = x.shape
-        blocks, width, num_outputs = num_rows // self._stride, self._first.num_inputs, self._first.num_outputs
-        assert self._stride * num_channels == width
-        y = x.new_empty((num_batch, blocks, num_outputs))
+        blocks = num_rows // self._stride
+        assert self._stride * num_channels == self._width
+        y = x.new_empty((num_batch, blocks, self._num_outputs))
         after = x.new_empty((num_batch, self._stride, num_channels))
-        planes, sums = x.new_empty((4, self._SLAB, width)), x.new_empty((4, self._SLAB, num_outputs))
-        first, second = self._prepared()
-        weights = [weight.data_ptr() for weight in (self._first.panels, first, second, self._second.panels)]
+        planes, sums = x.new_empty((3, self._SLAB, self._width)), x.new_empty((3, self._SLAB, self._num_outputs))
         kernels.mimi_wide_filter(
             x.data_ptr(),
             _pointer(state),
-            (_POINTER * 4)(*weights),
-            _pointer(self._first.bias),
+            self._planes.data_ptr(),
+            _pointer(self._bias),
             y.data_ptr(),
             after.data_ptr(),
             planes.data_ptr(),
@@ -331,21 +325,13 @@ class WideFilter:
             num_batch,
             blocks,
             blocks if valid is None else valid // self._stride,
-            width,
-            num_outputs,
+            self._width,
+            self._num_outputs,
             self._power,
             self._elu,
             torch.get_num_threads(),
         )
         return y, after
-
-    def _prepared(self) -> tuple[Tensor, Tensor]:
-        if self._others is None:
-            with self._lock:
-                if self._others is None:
-                    first, second = self._first.panels, self._second.panels
-                    self._others = ((first + second) / 2, (first - second) / 2)
-        return self._others
 
 
 class ToOne:

@@ -230,7 +230,7 @@ class _Encoder:
         parts = model_parts(model)
         self._quantizer = quantizer
         fill("encoder")
-        operators = _operators(parts["encoder"].layers, dtype)
+        operators = _operators(parts["encoder"].layers, dtype, info.frame_size)
         large = (i for i, operator in enumerate(operators) if operator.num_weights > _SMALL_WEIGHTS)
         split = next(large, len(operators))
         self._fast, self._slow = operators[:split], operators[split:]
@@ -276,7 +276,7 @@ class _Decoder:
         fill("decoder_transformer")
         self.transformer = Transformer(parts["decoder_transformer"], model.config, dtype)
         fill("decoder")
-        operators = _operators(parts["decoder"].layers, dtype)
+        operators = _operators(parts["decoder"].layers, dtype, 1 if self._upsample is None else self._upsample.stride)
         large = [i for i, operator in enumerate(operators) if operator.num_weights > _SMALL_WEIGHTS]
         split = large[-1] + 1 if large else 0
         self._slow, self._fast = operators[:split], operators[split:]
@@ -384,7 +384,12 @@ def _flops(operators: list, rate: float) -> float:
 
 
 def _convolution(
-    module: Any, *, elu: float = 0.0, dtype: torch.dtype = torch.float32, scales: tuple[float, float] = (1.0, 1.0)
+    module: Any,
+    *,
+    elu: float = 0.0,
+    dtype: torch.dtype = torch.float32,
+    scales: tuple[float, float] = (1.0, 1.0),
+    frame_rows: int = 0,
 ) -> Convolution:
     conv = module.conv
     weight, bias = _rescaled(conv, scales)
@@ -396,6 +401,7 @@ def _convolution(
         groups=conv.groups,
         elu=elu,
         replicate=module.pad_mode == "replicate",
+        frame_rows=frame_rows,
         dtype=dtype,
     )
     conv.weight = None
@@ -403,11 +409,18 @@ def _convolution(
 
 
 def _transposed(
-    module: Any, *, elu: float = 0.0, dtype: torch.dtype = torch.float32, scales: tuple[float, float] = (1.0, 1.0)
+    module: Any,
+    *,
+    elu: float = 0.0,
+    dtype: torch.dtype = torch.float32,
+    scales: tuple[float, float] = (1.0, 1.0),
+    frame_rows: int = 0,
 ) -> TransposedConvolution:
     conv = module.conv
     weight, bias = _rescaled(conv, scales)
-    operator = TransposedConvolution(weight, bias, stride=conv.stride[0], groups=conv.groups, elu=elu, dtype=dtype)
+    operator = TransposedConvolution(
+        weight, bias, stride=conv.stride[0], groups=conv.groups, elu=elu, frame_rows=frame_rows, dtype=dtype
+    )
     conv.weight = None
     return operator
 
@@ -422,7 +435,7 @@ def _residual_block(
     if straight and plain and dtype == torch.float32 and compiled.Filter.suits_block(first, second[0]):
         for module in modules:
             module.conv.weight = None
-        return FusedBlock(compiled.Filter(first, bias, 1, elu, second), first.numel() + second[0].numel())
+        return FusedBlock(compiled.Filter(first, bias, 1, elu, second=second), first.numel() + second[0].numel())
     shortcut = None if straight else _convolution(layer.shortcut, dtype=dtype, scales=scales)
     one, two = (_convolution(module, elu=elu, dtype=dtype, scales=scales) for module in modules)
     return ResidualBlock(one, two, shortcut)
@@ -435,8 +448,8 @@ def _rescaled(conv: Any, scales: tuple[float, float]) -> tuple[Tensor, Tensor | 
     return weight, conv.bias if conv.bias is None or after == 1.0 else conv.bias.detach() * after
 
 
-def _operators(layers: Any, dtype: torch.dtype) -> list:
-    """The operators of a SEANet.
+def _operators(layers: Any, dtype: torch.dtype, frame_rows: int) -> list:
+    """The operators of a SEANet, into which ``frame_rows`` rows go for each frame.
 
     On the CPU in float32 all that flows between the first and the last convolution is log2(e) times what it is in the
     model, for the sake of the ELUs: that costs nothing, the factor is in the weights.
@@ -453,8 +466,10 @@ def _operators(layers: Any, dtype: torch.dtype) -> list:
         if hasattr(layer, "block"):
             operators.append(_residual_block(layer, elu=inside, dtype=dtype, scales=scales))
         elif isinstance(layer.conv, torch.nn.ConvTranspose1d):
-            operators.append(_transposed(layer, elu=elu, dtype=dtype, scales=scales))
+            operators.append(_transposed(layer, elu=elu, dtype=dtype, scales=scales, frame_rows=frame_rows))
+            frame_rows *= operators[-1].stride
         else:
-            operators.append(_convolution(layer, elu=elu, dtype=dtype, scales=scales))
+            frame_rows //= layer.conv.stride[0]
+            operators.append(_convolution(layer, elu=elu, dtype=dtype, scales=scales, frame_rows=frame_rows))
         elu = 0.0
     return operators

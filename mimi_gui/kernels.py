@@ -31,6 +31,7 @@ class Convolution:
         weight: ``[C_out, C_in / groups, kernel]``.
         elu: 0.0: none; else the factor that everything that comes in has, 1.0 or ``LOG2_E`` (see ``elu_into``).
         replicate: the context before the first sample repeats it (else zeros).
+        frame_rows: outputs that one frame has, 0: not known (see ``compiled.Filter``).
         dtype: of the products and of what comes out, where this layer can; to or from one channel is float32.
     """
 
@@ -44,6 +45,7 @@ class Convolution:
         groups: int = 1,
         elu: float = 0.0,
         replicate: bool = False,
+        frame_rows: int = 0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         weight, bias = weight.detach(), None if bias is None else bias.detach()
@@ -54,7 +56,7 @@ class Convolution:
         self.context = (weight.shape[-1] - 1) * dilation + 1 - stride  # rows
         self.kernel = weight.shape[-1]
         exact = dtype == torch.float32 and groups == dilation == 1
-        self.compiled = _compiled(weight, bias, stride, elu, replicate) if exact else None
+        self.compiled = _compiled(weight, bias, stride, elu, frame_rows, replicate) if exact else None
         if self.compiled is not None:
             self.packed = self.pairs = self.weight = self.bias = self.taps = None
             return
@@ -74,11 +76,9 @@ class Convolution:
     def run(self, x: Tensor, state: Tensor | None, valid: int | None = None) -> tuple[Tensor, Tensor | None]:
         """``[B, T, C_in]`` -> ``[B, T / stride, C_out]``; T is a multiple of stride. ``valid``: see the module."""
         fast = self.compiled
-        if isinstance(fast, Filter | ToOne) or (isinstance(fast, WideFilter) and fast.serves(x)):
+        if isinstance(fast, Filter | WideFilter | ToOne):
             return fast.run(x, state, valid)
         padded, state = with_context(x, state, self.context, elu=self.elu, replicate=self.replicate, valid=valid)
-        if isinstance(fast, WideFilter):
-            return fast.run_plain(padded), state
         if isinstance(fast, Product):
             return fast.run_overlapping(padded.flatten(1), self.stride * x.shape[2]), state
         if self.packed is not None:
@@ -109,11 +109,11 @@ class Convolution:
 
 
 def _compiled(
-    weight: Tensor, bias: Tensor | None, stride: int, elu: float, replicate: bool
+    weight: Tensor, bias: Tensor | None, stride: int, elu: float, frame_rows: int, replicate: bool
 ) -> Filter | WideFilter | ToOne | Product | None:
     """What computes a plain convolution with ``weight``, ``[C_out, C_in, kernel]``, where compiled kernels do."""
     if not replicate and Filter.suits(weight, stride):
-        return Filter(weight, bias, stride, elu)
+        return Filter(weight, bias, stride, elu, frame_rows)
     if not replicate and WideFilter.suits(weight, stride):
         return WideFilter(weight, bias, stride, elu)
     if not replicate and ToOne.suits(weight, stride):
@@ -131,6 +131,7 @@ class TransposedConvolution:
 
     Args:
         weight: ``[C_in, C_out / groups, 2 * stride]``.
+        frame_rows: inputs that one frame has, 0: not known.
     """
 
     def __init__(
@@ -141,6 +142,7 @@ class TransposedConvolution:
         stride: int,
         groups: int = 1,
         elu: float = 0.0,
+        frame_rows: int = 0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         weight, bias = weight.detach(), None if bias is None else bias.detach()
@@ -155,7 +157,11 @@ class TransposedConvolution:
             weight = _dense(weight, groups)
         now, before = (half.permute(2, 1, 0).reshape(-1, weight.shape[0]) for half in weight.split(stride, dim=2))
         self.convolution = Convolution(
-            torch.stack((before, now), dim=2), None if bias is None else bias.repeat(stride), elu=elu, dtype=dtype
+            torch.stack((before, now), dim=2),
+            None if bias is None else bias.repeat(stride),
+            elu=elu,
+            frame_rows=frame_rows,
+            dtype=dtype,
         )
 
     @property

@@ -105,10 +105,10 @@ def test_products_of_rows_that_overlap() -> None:
 
 
 def convolution(
-    c_in: int, c_out: int, kernel: int, stride: int, elu: float
+    c_in: int, c_out: int, kernel: int, stride: int, elu: float, frame_rows: int = 0
 ) -> tuple[Convolution, Tensor, Tensor]:
     weight, bias = random(c_out, c_in, kernel) / (c_in * kernel) ** 0.5, random(c_out)
-    return Convolution(weight, bias, stride=stride, elu=elu), weight, bias
+    return Convolution(weight, bias, stride=stride, elu=elu, frame_rows=frame_rows), weight, bias
 
 
 # (C_in, C_out, kernel, stride) and what computes it: the published Mimi's, and small odd ones.
@@ -131,11 +131,11 @@ LAYERS = [
 
 
 @pytest.mark.parametrize(("shape", "kind"), LAYERS, ids=str)
-@pytest.mark.parametrize("elu", [0.0, 1.0, LOG2_E])
-def test_convolutions_in_pieces(shape: tuple[int, int, int, int], kind: type, elu: float) -> None:
+@pytest.mark.parametrize(("elu", "frame_rows"), [(0.0, 0), (1.0, 3), (LOG2_E, 6)])
+def test_convolutions_in_pieces(shape: tuple[int, int, int, int], kind: type, elu: float, frame_rows: int) -> None:
     """As close to the sum in float64 as twice what the plain product is; the same whatever the pieces and the batch."""
     c_in, _, kernel, stride = shape
-    operator, weight, bias = convolution(*shape, elu)
+    operator, weight, bias = convolution(*shape, elu, frame_rows)
     assert isinstance(operator.compiled, kind)
     blocks = 200
     x = random(2, blocks * stride, c_in)
@@ -177,7 +177,7 @@ def test_residual_blocks_in_pieces(channels: int) -> None:
     w2, b2 = random(channels, hidden, 1) / hidden**0.5, random(channels)
     assert Filter.suits_block(w1, w2)
     for elu, biases in ((LOG2_E, (b1, b2)), (1.0, (None, None))):
-        block = FusedBlock(Filter(w1, biases[0], 1, elu, (w2, biases[1])), 0)
+        block = FusedBlock(Filter(w1, biases[0], 1, elu, second=(w2, biases[1])), 0)
         x = random(2, 301, channels)
         before = x.clone()
         first, second = (None if bias is None else bias.double() for bias in biases)
@@ -191,6 +191,24 @@ def test_residual_blocks_in_pieces(channels: int) -> None:
                 parts.append(y)
             assert largest_error(torch.cat(parts, 1), wanted) < 1e-6
         assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize(("shape", "kind"), LAYERS, ids=str)
+@pytest.mark.parametrize("frame_rows", [2, 6, 16])
+def test_pieces_of_whole_frames_give_the_same_numbers(
+    shape: tuple[int, int, int, int], kind: type, frame_rows: int
+) -> None:
+    """To the last bit: rounding ties must not depend on the chunks."""
+    stride = shape[3]
+    operator, _, _ = convolution(*shape, LOG2_E, frame_rows)
+    x = random(1, 30 * frame_rows * stride, shape[0])
+    whole, _ = operator.run(x, None)
+    for frames in (1, 7, 13):
+        parts, state = [], None
+        for piece in x.split(frames * frame_rows * stride, 1):
+            y, state = operator.run(piece, state)
+            parts.append(y)
+        assert torch.equal(torch.cat(parts, 1), whole)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 5])

@@ -193,16 +193,16 @@ EXPORT void mimi_nearest(float *residual, const float *tables, const float *pane
 
 /* ---- short filters by fewer products ---- */
 
-/* A convolution of blocks with `taps` = 2 or 3 taps, `hop` = 5 - taps outputs at a time by 4 products, where the plain
- * sum has 6: the minimal filters F(3, 2) and F(2, 3) (S. Winograd, Arithmetic Complexity of Computations, 1980), with
- * the points 0, 1, -1 and infinity. Of four blocks d0 .. d3 they take d0 - d2, d1 + d2, d2 - d1 and d1 - d3, each by
- * its own weights; a weight plane is as large as one tap's. */
+/* A convolution of blocks with `taps` taps, `hop` outputs at a time by hop + taps - 1 products instead of hop * taps: the
+ * minimal filters (S. Winograd, Arithmetic Complexity of Computations, 1980). F(3, 2) and F(2, 3) have the points 0, 1,
+ * -1 and infinity: of four blocks d0 .. d3 they take d0 - d2, d1 + d2, d2 - d1 and d1 - d3, each by its own weights.
+ * F(2, 2) has 0, 1 and infinity: d0 - d1, d1 and d1 - d2. A weight plane is as large as one tap's. */
 typedef struct {
-    const float *x, *state, *weight, *bias; /* weight [4][H / 16][width][16], bias [H] or none */
+    const float *x, *state, *weight, *bias; /* weight [planes][H / 16][width][16], bias [H] or none */
     const float *second, *second_bias;      /* of a residual block: [N / 16][H][16], [N] or none; else none */
     float *y;
-    size blocks, width, taps, hidden, hops, tiles; /* of one recording: blocks in x, tiles; hops of a tile */
-    float power, unit;                             /* unit 0: no ELU */
+    size blocks, width, taps, hop, hidden, hops, tiles; /* of one recording: blocks in x, tiles; hops of a tile */
+    float power, unit;                                  /* unit 0: no ELU */
 } filter_layer;
 
 #define HOPS 24 /* of a tile at most */
@@ -236,34 +236,45 @@ static void take_blocks(const filter_layer *l, size recording, size index, size 
         memset(to, 0, (size_t)(count * n * 4));
 }
 
-/* What the four products take of four blocks, n columns. */
-INLINE void planes_of(const float *d0, const float *d1, const float *d2, const float *d3, size n, float *v,
-                      size plane) {
+/* What the products of a hop take of its blocks d[0], d[1] ..., n columns. */
+INLINE void planes_of(const size planes, const float *const *d, size n, float *v, size plane) {
     for (size i = 0; i < n; i += 8) {
-        vec b0 = load(d0 + i), b1 = load(d1 + i), b2 = load(d2 + i), b3 = load(d3 + i);
-        store(v + i, b0 - b2);
-        store(v + plane + i, b1 + b2);
-        store(v + 2 * plane + i, b2 - b1);
-        store(v + 3 * plane + i, b1 - b3);
+        vec b0 = load(d[0] + i), b1 = load(d[1] + i), b2 = load(d[2] + i);
+        if (planes == 3) {
+            store(v + i, b0 - b1);
+            store(v + plane + i, b1);
+            store(v + 2 * plane + i, b1 - b2);
+        } else {
+            store(v + i, b0 - b2);
+            store(v + plane + i, b1 + b2);
+            store(v + 2 * plane + i, b2 - b1);
+            store(v + 3 * plane + i, b1 - load(d[3] + i));
+        }
     }
 }
 
-/* The outputs of a hop, 8 columns of each, from its four sums. */
-INLINE void outputs(const size hop, const float *sums, size plane, const float *bias, vec *y) {
-    vec m1 = load(sums + plane), m2 = load(sums + 2 * plane), both = m1 + m2, add = bias ? load(bias) : all(0);
-    y[0] = load(sums) + both + add;
+/* The outputs of a hop, 8 columns of each, from its sums. */
+INLINE void outputs(const size hop, const size planes, const float *sums, size plane, const float *bias, vec *y) {
+    vec m0 = load(sums), m1 = load(sums + plane), m2 = load(sums + 2 * plane), add = bias ? load(bias) : all(0);
+    if (planes == 3) {
+        y[0] = m1 + m0 + add;
+        y[1] = m1 - m2 + add;
+        return;
+    }
+    y[0] = m0 + (m1 + m2) + add;
     y[1] = m1 - m2 + add;
     if (hop == 3)
-        y[2] = both + add;
+        y[2] = m1 + m2 + add;
     y[hop - 1] -= load(sums + 3 * plane);
 }
 
-INLINE void tile_of(const filter_layer *l, const size hop, size index) {
+INLINE void tile_of(const filter_layer *l, const size hop, const size taps, size index) {
+    const size num_planes = hop + taps - 1, overlap = taps - 1;
     const size width = l->width, recording = index / l->tiles, first_hop = index % l->tiles * l->hops;
     const size first = first_hop * hop, rows = smaller(l->hops * hop, l->blocks - first), hops = (rows + hop - 1) / hop;
     float planes[4 * HOPS * MOST_WIDTH], sums[4 * HOPS * COLUMNS], middle[HOPS * 2 * MOST_HIDDEN];
     float blocks[BLOCKS_ROOM], nobodys[COLUMNS]; /* nobodys: the last hop may go beyond the end */
-    const size overlap = 4 - hop, most = (BLOCKS_ROOM / width - overlap) / hop;
+    const size most = (BLOCKS_ROOM / width - overlap) / hop;
     for (size h = 0; h < hops; h += most) {
         size some = smaller(most, hops - h);
         if (h)
@@ -272,14 +283,14 @@ INLINE void tile_of(const filter_layer *l, const size hop, size index) {
             take_blocks(l, recording, first, overlap, 0, width, blocks);
         take_blocks(l, recording, first + h * hop + overlap, some * hop, 0, width, blocks + overlap * width);
         for (size i = 0; i < some; i++) {
-            const float *d = blocks + i * hop * width;
-            planes_of(d, d + width, d + 2 * width, d + 3 * width, width, planes + (h + i) * width, HOPS * width);
+            const float *d0 = blocks + i * hop * width, *d[4] = {d0, d0 + width, d0 + 2 * width, d0 + 3 * width};
+            planes_of(num_planes, d, width, planes + (h + i) * width, HOPS * width);
         }
     }
     float *out = l->second ? middle : l->y + (recording * l->blocks + first) * l->hidden;
     for (size c0 = 0; c0 < l->hidden; c0 += COLUMNS) {
         size columns = smaller(COLUMNS, l->hidden - c0);
-        for (size p = 0; p < 4; p++)
+        for (size p = 0; p < num_planes; p++)
             for (size c = 0; c < columns; c += PANEL)
                 panel_product(planes + p * HOPS * width, width, hops, l->weight + (p * l->hidden + c0 + c) * width,
                               width, 0, 0, 0, sums + p * HOPS * COLUMNS + c, COLUMNS);
@@ -290,7 +301,7 @@ INLINE void tile_of(const filter_layer *l, const size hop, size index) {
                 to[o] = h * hop + o < rows ? out + (h * hop + o) * l->hidden + c0 : nobodys;
             for (size c = 0; c < columns; c += 8) {
                 vec y[3];
-                outputs(hop, from + c, HOPS * COLUMNS, l->bias ? l->bias + c0 + c : 0, y);
+                outputs(hop, num_planes, from + c, HOPS * COLUMNS, l->bias ? l->bias + c0 + c : 0, y);
                 for (size o = 0; o < hop; o++)
                     store(to[o] + c, y[o]);
             }
@@ -310,18 +321,21 @@ INLINE void tile_of(const filter_layer *l, const size hop, size index) {
 static void filter_tile(const void *layer, size index) {
     const filter_layer *l = layer;
     if (l->taps == 3)
-        tile_of(l, 2, index);
+        tile_of(l, 2, 3, index);
+    else if (l->hop == 3)
+        tile_of(l, 3, 2, index);
     else
-        tile_of(l, 3, index);
+        tile_of(l, 2, 2, index);
 }
 
 EXPORT void mimi_filter(const float *x, const float *state, const float *weight, const float *bias, const float *second,
                         const float *second_bias, float *y, float *new_state, size batch, size blocks, size valid,
-                        size width, size taps, size hidden, float power, float unit, size threads) {
-    const size hop = 5 - taps, all_hops = (blocks + hop - 1) / hop, share = (batch * all_hops + threads - 1) / threads;
+                        size width, size taps, size hop, size hidden, float power, float unit, size threads) {
+    const size all_hops = (blocks + hop - 1) / hop;
+    const size share = (batch * all_hops + threads - 1) / threads;
     const size hops = all_hops ? smaller(HOPS, smaller(share, all_hops)) : 1, tiles = (all_hops + hops - 1) / hops;
-    filter_layer l = {x,      state, weight, bias,   second, second_bias, y,   blocks,
-                      width,  taps,  hidden, hops,   tiles,  power,       unit};
+    filter_layer l = {x,     state, weight, bias,   second, second_bias, y,     blocks,
+                      width, taps,  hop,    hidden, hops,   tiles,       power, unit};
     for (size b = 0; b < batch; b++)
         take_blocks(&l, b, valid, taps - 1, 0, width, new_state + b * (taps - 1) * width);
     compute(filter_tile, &l, batch * tiles, threads);
@@ -353,21 +367,21 @@ static void one_tile(const void *layer, size index) {
 EXPORT void mimi_to_one(const float *x, const float *state, const float *weight, const float *bias, float *y,
                         float *new_state, size batch, size blocks, size valid, size width, size taps, float power,
                         float unit, size threads) {
-    filter_layer l = {x, state, weight, bias, 0, 0, y, blocks, width, taps, 1, 0, 0, power, unit};
+    filter_layer l = {x, state, weight, bias, 0, 0, y, blocks, width, taps, 1, 1, 0, 0, power, unit};
     l.tiles = (blocks + ONE_ROWS - 1) / ONE_ROWS;
     for (size b = 0; b < batch; b++)
         take_blocks(&l, b, valid, taps - 1, 0, width, new_state + b * (taps - 1) * width);
     compute(one_tile, &l, batch * l.tiles, threads);
 }
 
-/* The same with two taps, for blocks so wide that the weights do not stay in the cache: the sums of many hops at once,
- * each of the four as a product of its own. */
+/* F(2, 2) for blocks so wide that the weights do not stay in the cache: the sums of many hops at once, each of the three
+ * as a product of its own. */
 #define SLAB M_TILE /* hops */
 #define WIDE_TILE 256
 
 typedef struct {
     filter_layer of;
-    float *planes, *sums; /* room for [4][SLAB][width] and [4][SLAB][hidden] */
+    float *planes, *sums;       /* room for [3][SLAB][width] and [3][SLAB][hidden] */
     size all_hops, first, hops; /* of a recording; this slab's, counted through all recordings */
 } wide_layer;
 
@@ -375,42 +389,42 @@ static void planes_tile(const void *layer, size index) {
     const wide_layer *w = layer;
     const filter_layer *l = &w->of;
     const size c0 = index * WIDE_TILE, n = smaller(WIDE_TILE, l->width - c0);
-    float ring[4][WIDE_TILE]; /* the last four blocks */
+    float ring[3][WIDE_TILE]; /* the last three blocks */
     for (size i = 0; i < w->hops; i++) {
-        const size recording = (w->first + i) / w->all_hops, block = (w->first + i) % w->all_hops * 3;
-        for (size k = i && block ? 1 : 0; k < 4; k++)
-            take_blocks(l, recording, block + k, 1, c0, n, ring[(block + k) % 4]);
-        const float *d[4] = {ring[block % 4], ring[(block + 1) % 4], ring[(block + 2) % 4], ring[(block + 3) % 4]};
-        planes_of(d[0], d[1], d[2], d[3], n, w->planes + i * l->width + c0, SLAB * l->width);
+        const size recording = (w->first + i) / w->all_hops, block = (w->first + i) % w->all_hops * 2;
+        for (size k = i && block ? 1 : 0; k < 3; k++)
+            take_blocks(l, recording, block + k, 1, c0, n, ring[(block + k) % 3]);
+        const float *d[3] = {ring[block % 3], ring[(block + 1) % 3], ring[(block + 2) % 3]};
+        planes_of(3, d, n, w->planes + i * l->width + c0, SLAB * l->width);
     }
 }
 
 static void outputs_tile(const void *layer, size index) {
     const wide_layer *w = layer;
     const filter_layer *l = &w->of;
-    const size recording = (w->first + index) / w->all_hops, first = (w->first + index) % w->all_hops * 3;
+    const size recording = (w->first + index) / w->all_hops, first = (w->first + index) % w->all_hops * 2;
     float *to = l->y + (recording * l->blocks + first) * l->hidden;
     for (size c = 0; c < l->hidden; c += 8) {
         vec y[3];
-        outputs(3, w->sums + index * l->hidden + c, SLAB * l->hidden, l->bias ? l->bias + c : 0, y);
-        for (size o = 0; o < smaller(3, l->blocks - first); o++) /* the last hop may go beyond the end */
+        outputs(2, 3, w->sums + index * l->hidden + c, SLAB * l->hidden, l->bias ? l->bias + c : 0, y);
+        for (size o = 0; o < smaller(2, l->blocks - first); o++) /* the last hop may go beyond the end */
             store(to + o * l->hidden + c, y[o]);
     }
 }
 
-EXPORT void mimi_wide_filter(const float *x, const float *state, const float *const *weights, const float *bias,
-                             float *y, float *new_state, float *planes, float *sums, size batch, size blocks,
-                             size valid, size width, size hidden, float power, float unit, size threads) {
-    const size all_hops = (blocks + 2) / 3;
-    wide_layer w = {{x, state, 0, bias, 0, 0, y, blocks, width, 2, hidden, 0, 0, power, unit},
+EXPORT void mimi_wide_filter(const float *x, const float *state, const float *weight, const float *bias, float *y,
+                             float *new_state, float *planes, float *sums, size batch, size blocks, size valid,
+                             size width, size hidden, float power, float unit, size threads) {
+    const size all_hops = (blocks + 1) / 2;
+    wide_layer w = {{x, state, weight, bias, 0, 0, y, blocks, width, 2, 2, hidden, 0, 0, power, unit},
                     planes, sums, all_hops, 0, 0};
     for (size b = 0; b < batch; b++)
         take_blocks(&w.of, b, valid, 1, 0, width, new_state + b * width);
     for (; w.first < batch * all_hops; w.first += SLAB) {
         w.hops = smaller(SLAB, batch * all_hops - w.first);
         compute(planes_tile, &w, (width + WIDE_TILE - 1) / WIDE_TILE, threads);
-        for (size p = 0; p < 4; p++)
-            mimi_product(planes + p * SLAB * width, width, weights[p], 0, 0, sums + p * SLAB * hidden,
+        for (size p = 0; p < 3; p++)
+            mimi_product(planes + p * SLAB * width, width, weight + p * hidden * width, 0, 0, sums + p * SLAB * hidden,
                          w.hops, width, hidden, threads);
         compute(outputs_tile, &w, w.hops, threads);
     }
