@@ -178,23 +178,37 @@ class Product:
         )
 
 
-def _halves(weight: Tensor, stride: int) -> tuple[Tensor, ...]:
+def _parts(weight: Tensor, stride: int) -> tuple[Tensor, ...]:
     """``[C_out, C_in, kernel]`` -> one ``[C_out, stride * C_in]`` for each stride of the kernel, as inputs lie."""
     return weight.transpose(1, 2).reshape(len(weight), weight.shape[2] // stride, -1).unbind(1)
 
 
-def _planes(first: Tensor, second: Tensor) -> Tensor:
-    """The weights of F(2, 2)."""
-    return torch.stack([panels(plane) for plane in (first, first + second, second)])
+def _planes(num_taps: int, hop: int, taps: tuple[Tensor, ...]) -> Tensor:
+    """The weights of F(hop, num_taps), ``[planes, C_out / 16, stride * C_in, 16]``; one at a time, to spare memory."""
+    first, last, num_planes = taps[0], taps[-1], num_taps + hop - 1
+    planes = first.new_empty((num_planes, len(first) // _PANEL, first.shape[1], _PANEL))
+
+    def fill(index: int, plane: Tensor) -> None:
+        planes[index].copy_(plane.unflatten(0, (-1, _PANEL)).transpose(1, 2))
+
+    fill(0, first)
+    fill(num_planes - 1, last)
+    if num_planes == 3:
+        fill(1, first + last)
+    else:
+        ends = first if num_taps == 2 else first + last
+        fill(1, (ends + taps[1]) / 2)
+        fill(2, (ends - taps[1]) / 2)
+    return planes
 
 
 class Filter:
     """A causal convolution with an ELU in front whose kernel is two strides, or three rows at stride 1.
 
-    Its outputs are computed several at a time by fewer products: the minimal filters (S. Winograd, Arithmetic
-    Complexity of Computations, 1980): with three rows two by four products instead of six, F(2, 3); with two strides three by four
-    instead of six, F(3, 2), or two by three instead of four, F(2, 2). The error is 1.3 to 1.4 times that of the plain
-    sum. In the same pass are the ELU, the context, and in a residual block all that follows.
+    Its outputs are computed several at a time by fewer products, the minimal filters (S. Winograd, Arithmetic
+    Complexity of Computations, 1980): with three rows two by four products instead of six, F(2, 3); with two strides
+    three by four instead of six, F(3, 2), or two by three instead of four, F(2, 2). The error is 1.3 to 1.4 times that
+    of the plain sum. In the same pass are the ELU, the context, and in a residual block all that follows.
 
     Args:
         weight: ``[C_out, C_in, kernel]``.
@@ -223,13 +237,7 @@ class Filter:
         assert second is None or c_out <= self.MOST_HIDDEN
         self._num_taps, self._stride, self._num_outputs = kernel // stride, stride, c_out
         self._hop = 3 if self._num_taps == 2 and frame_rows and frame_rows % 3 == 0 else 2
-        taps = _halves(weight, stride)
-        if self._num_taps + self._hop == 4:
-            self._planes = _planes(*taps)
-        else:
-            ends = taps[0] if self._num_taps == 2 else taps[0] + taps[2]
-            planes = (taps[0], (ends + taps[1]) / 2, (ends - taps[1]) / 2, taps[-1])
-            self._planes = torch.stack([panels(plane) for plane in planes])  # [4, C_out / 16, stride * C_in, 16]
+        self._planes = _planes(self._num_taps, self._hop, _parts(weight, stride))
         self._bias = None if bias is None else bias.contiguous()
         self._second = None if second is None else panels(second[0][:, :, 0])
         self._second_bias = None if second is None or second[1] is None else second[1].contiguous()
@@ -293,7 +301,7 @@ class WideFilter:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, stride: int, elu: float) -> None:
         self._stride, self._elu, self._power = stride, elu, 1.0 if elu == _LOG2_E else _LOG2_E
-        self._planes = _planes(*_halves(weight, stride))
+        self._planes = _planes(2, 2, _parts(weight, stride))
         self._bias = None if bias is None else bias.contiguous()
         self._num_outputs, self._width = len(weight), stride * weight.shape[1]
 
