@@ -335,7 +335,7 @@ class MimiCodec:
         }
 
     def _is_compiled(self) -> bool:
-        return self.backend == "torch" and self.device == "cpu" and self.precision == "exact" and compiled.products()
+        return self.backend == "torch" and self.device == "cpu" and compiled.products()
 
     def close(self) -> None:
         """Let go of the weights and the device's memory. Streams that are open keep theirs until they end."""
