@@ -205,11 +205,11 @@ typedef struct {
     float power, unit;                                  /* unit 0: no ELU */
 } filter_layer;
 
-#define HOPS 24 /* of a tile at most */
-#define MOST_WIDTH 640
+#define HOPS 48 /* of a tile at most; fewer of wide blocks */
+#define PLANE_ROOM 15360 /* numbers of one plane: 24 hops of blocks of 640, the widest */
+#define MIDDLE_ROOM 12288 /* of what a residual block has in the middle: 24 hops of 256, the most */
 #define BLOCKS_ROOM 4096
 #define COLUMNS 64 /* of the first product at a time */
-#define MOST_HIDDEN 256 /* of a residual block */
 
 /* `count` blocks from number `index` on, of what came before and what comes now, after the ELU; all of them or, of one,
  * n columns from c0 on. */
@@ -272,7 +272,7 @@ INLINE void tile_of(const filter_layer *l, const size hop, const size taps, size
     const size num_planes = hop + taps - 1, overlap = taps - 1;
     const size width = l->width, recording = index / l->tiles, first_hop = index % l->tiles * l->hops;
     const size first = first_hop * hop, rows = smaller(l->hops * hop, l->blocks - first), hops = (rows + hop - 1) / hop;
-    float planes[4 * HOPS * MOST_WIDTH], sums[4 * HOPS * COLUMNS], middle[HOPS * 2 * MOST_HIDDEN];
+    float planes[4 * PLANE_ROOM], sums[4 * HOPS * COLUMNS], middle[MIDDLE_ROOM];
     float blocks[BLOCKS_ROOM], nobodys[COLUMNS]; /* nobodys: the last hop may go beyond the end */
     const size most = (BLOCKS_ROOM / width - overlap) / hop;
     for (size h = 0; h < hops; h += most) {
@@ -284,7 +284,7 @@ INLINE void tile_of(const filter_layer *l, const size hop, const size taps, size
         take_blocks(l, recording, first + h * hop + overlap, some * hop, 0, width, blocks + overlap * width);
         for (size i = 0; i < some; i++) {
             const float *d0 = blocks + i * hop * width, *d[4] = {d0, d0 + width, d0 + 2 * width, d0 + 3 * width};
-            planes_of(num_planes, d, width, planes + (h + i) * width, HOPS * width);
+            planes_of(num_planes, d, width, planes + (h + i) * width, PLANE_ROOM);
         }
     }
     float *out = l->second ? middle : l->y + (recording * l->blocks + first) * l->hidden;
@@ -292,7 +292,7 @@ INLINE void tile_of(const filter_layer *l, const size hop, const size taps, size
         size columns = smaller(COLUMNS, l->hidden - c0);
         for (size p = 0; p < num_planes; p++)
             for (size c = 0; c < columns; c += PANEL)
-                panel_product(planes + p * HOPS * width, width, hops, l->weight + (p * l->hidden + c0 + c) * width,
+                panel_product(planes + p * PLANE_ROOM, width, hops, l->weight + (p * l->hidden + c0 + c) * width,
                               width, 0, 0, 0, sums + p * HOPS * COLUMNS + c, COLUMNS);
         for (size h = 0; h < hops; h++) {
             const float *from = sums + h * COLUMNS;
@@ -333,7 +333,8 @@ EXPORT void mimi_filter(const float *x, const float *state, const float *weight,
                         size width, size taps, size hop, size hidden, float power, float unit, size threads) {
     const size all_hops = (blocks + hop - 1) / hop;
     const size share = (batch * all_hops + threads - 1) / threads;
-    const size hops = all_hops ? smaller(HOPS, smaller(share, all_hops)) : 1, tiles = (all_hops + hops - 1) / hops;
+    const size room = smaller(PLANE_ROOM / width, second ? MIDDLE_ROOM / (hop * hidden) : HOPS);
+    const size hops = all_hops ? smaller(smaller(HOPS, room), share) : 1, tiles = (all_hops + hops - 1) / hops;
     filter_layer l = {x,     state, weight, bias,   second, second_bias, y,     blocks,
                       width, taps,  hop,    hidden, hops,   tiles,       power, unit};
     for (size b = 0; b < batch; b++)
