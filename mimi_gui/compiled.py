@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 _FOLDER = Path(__file__).resolve().parent / "native"
-_LOG2_E = math.log2(math.e)
+LOG2_E = math.log2(math.e)
 _PANEL = 16  # columns of a weight matrix that lie together
 _POINTER, _SIZE, _FLOAT = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_float
 _FUNCTIONS = {
@@ -30,7 +30,7 @@ _FUNCTIONS = {
     "mimi_nearest": [_POINTER] * 7 + [_SIZE] * 5,
     "mimi_filter": [_POINTER] * 8 + [_SIZE] * 7 + [_FLOAT] * 2 + [_SIZE],
     "mimi_to_one": [_POINTER] * 6 + [_SIZE] * 5 + [_FLOAT] * 2 + [_SIZE],
-    "mimi_wide_filter": [_POINTER] * 8 + [_SIZE] * 5 + [_FLOAT] * 2 + [_SIZE],
+    "mimi_wide_filter": [_POINTER] * 8 + [_SIZE] * 6 + [_FLOAT] * 2 + [_SIZE],
 }
 
 
@@ -88,6 +88,17 @@ def description() -> str:
     return "compiled" if products() else "compiled for the ELU, else oneDNN's, which has AVX-512 here"
 
 
+def _loaded() -> ctypes.CDLL:
+    kernels = library()
+    assert kernels is not None  # what asks for it was made where there is one
+    return kernels
+
+
+def _power(scale: float) -> float:
+    """Of 2 in ``scale * elu(x / scale)``, as a factor of x; of no account where the scale is 0, no ELU."""
+    return 1.0 if scale == LOG2_E else LOG2_E
+
+
 def elu_into(x: Tensor, out: Tensor, scale: float) -> bool:
     """``out = scale * elu(x / scale)``, scale 1.0 or log2(e), within 1.5e-7; False where it cannot be done here.
 
@@ -96,10 +107,16 @@ def elu_into(x: Tensor, out: Tensor, scale: float) -> bool:
     kernels = library()
     if kernels is None or not (_recordings_are_contiguous(x) and _recordings_are_contiguous(out)):
         return False
-    power = 1.0 if scale == _LOG2_E else _LOG2_E
-    size = x.shape[1] * x.shape[2]
     kernels.mimi_elu(
-        x.data_ptr(), out.data_ptr(), len(x), size, x.stride(0), out.stride(0), power, scale, torch.get_num_threads()
+        x.data_ptr(),
+        out.data_ptr(),
+        len(x),
+        x.shape[1] * x.shape[2],
+        x.stride(0),
+        out.stride(0),
+        _power(scale),
+        scale,
+        torch.get_num_threads(),
     )
     return True
 
@@ -117,7 +134,11 @@ def _ready(x: Tensor) -> Tensor:
 
 def panels(weight: Tensor) -> Tensor:
     """``[N, K]`` -> ``[N / 16, K, 16]``, contiguous: as the kernels read weights."""
-    return weight.unflatten(0, (-1, _PANEL)).transpose(1, 2).contiguous()
+    return _in_panels(weight).contiguous()
+
+
+def _in_panels(weight: Tensor) -> Tensor:
+    return weight.unflatten(0, (-1, _PANEL)).transpose(1, 2)
 
 
 def _pointer(x: Tensor | None) -> int | None:
@@ -162,9 +183,7 @@ class Product:
         return y
 
     def _compute(self, x: Tensor, step: int, rows: int, total: Tensor | None, y: Tensor) -> None:
-        kernels = library()
-        assert kernels is not None
-        kernels.mimi_product(
+        _loaded().mimi_product(
             x.data_ptr(),
             step,
             self.panels.data_ptr(),
@@ -189,7 +208,7 @@ def _planes(num_taps: int, hop: int, taps: tuple[Tensor, ...]) -> Tensor:
     planes = first.new_empty((num_planes, len(first) // _PANEL, first.shape[1], _PANEL))
 
     def fill(index: int, plane: Tensor) -> None:
-        planes[index].copy_(plane.unflatten(0, (-1, _PANEL)).transpose(1, 2))
+        planes[index].copy_(_in_panels(plane))
 
     fill(0, first)
     fill(num_planes - 1, last)
@@ -241,7 +260,7 @@ class Filter:
         self._bias = None if bias is None else bias.contiguous()
         self._second = None if second is None else panels(second[0][:, :, 0])
         self._second_bias = None if second is None or second[1] is None else second[1].contiguous()
-        self._elu, self._power = elu, 1.0 if elu == _LOG2_E else _LOG2_E
+        self._elu = elu
 
     @classmethod
     def suits(cls, weight: Tensor, stride: int) -> bool:
@@ -263,15 +282,13 @@ class Filter:
 
         State, as ``kernels.with_context`` keeps it: the last ``kernel - stride`` rows after the ELU, None: zeros.
         """
-        kernels = library()
-        assert kernels is not None
         num_batch, num_rows, num_channels = x.shape
         blocks, width = num_rows // self._stride, self._stride * num_channels
         assert width == self._planes.shape[2]
         x, state = _ready(x), None if state is None else _ready(state)
         y = x.new_empty((num_batch, blocks, self._num_outputs)) if self._second is None else torch.empty_like(x)
         after = x.new_empty((num_batch, (self._num_taps - 1) * self._stride, num_channels))
-        kernels.mimi_filter(
+        _loaded().mimi_filter(
             x.data_ptr(),
             _pointer(state),
             self._planes.data_ptr(),
@@ -287,7 +304,7 @@ class Filter:
             self._num_taps,
             self._hop,
             self._num_outputs,
-            self._power,
+            _power(self._elu),
             self._elu,
             torch.get_num_threads(),
         )
@@ -297,10 +314,10 @@ class Filter:
 class WideFilter:
     """As :class:`Filter` with F(2, 2), a kernel of two strides with so many weights that they come from memory."""
 
-    _SLAB = 126  # of kernels.c
+    _SLAB = 126  # steps at a time: one tile of a product
 
     def __init__(self, weight: Tensor, bias: Tensor | None, stride: int, elu: float) -> None:
-        self._stride, self._elu, self._power = stride, elu, 1.0 if elu == _LOG2_E else _LOG2_E
+        self._stride, self._elu = stride, elu
         self._planes = _planes(2, 2, _parts(weight, stride))
         self._bias = None if bias is None else bias.contiguous()
         self._num_outputs, self._width = len(weight), stride * weight.shape[1]
@@ -312,8 +329,6 @@ class WideFilter:
 
     def run(self, x: Tensor, state: Tensor | None, valid: int | None = None) -> tuple[Tensor, Tensor]:
         """``[B, T, C_in]`` -> ``[B, T / stride, C_out]``; state as in :class:`Filter`."""
-        kernels = library()
-        assert kernels is not None
         x, state = _ready(x), None if state is None else _ready(state)
         num_batch, num_rows, num_channels = x.shape
         blocks = num_rows // self._stride
@@ -321,7 +336,7 @@ class WideFilter:
         y = x.new_empty((num_batch, blocks, self._num_outputs))
         after = x.new_empty((num_batch, self._stride, num_channels))
         planes, sums = x.new_empty((3, self._SLAB, self._width)), x.new_empty((3, self._SLAB, self._num_outputs))
-        kernels.mimi_wide_filter(
+        _loaded().mimi_wide_filter(
             x.data_ptr(),
             _pointer(state),
             self._planes.data_ptr(),
@@ -335,7 +350,8 @@ class WideFilter:
             blocks if valid is None else valid // self._stride,
             self._width,
             self._num_outputs,
-            self._power,
+            self._SLAB,
+            _power(self._elu),
             self._elu,
             torch.get_num_threads(),
         )
@@ -355,7 +371,7 @@ class ToOne:
         self._columns = weight.new_zeros((c_in, _PANEL))  # one a tap
         self._columns[:, : self._num_taps] = weight[0]
         self._bias = bias
-        self._elu, self._power = elu, 1.0 if elu == _LOG2_E else _LOG2_E
+        self._elu = elu
 
     @classmethod
     def suits(cls, weight: Tensor, stride: int) -> bool:
@@ -366,13 +382,11 @@ class ToOne:
 
     def run(self, x: Tensor, state: Tensor | None, valid: int | None = None) -> tuple[Tensor, Tensor]:
         """``[B, T, C_in]`` -> ``[B, T, 1]``; state as in :class:`Filter`."""
-        kernels = library()
-        assert kernels is not None
         x, state = _ready(x), None if state is None else _ready(state)
         num_batch, num_rows, num_channels = x.shape
         assert num_channels == len(self._columns)
         y, after = x.new_empty((num_batch, num_rows, 1)), x.new_empty((num_batch, self._num_taps - 1, num_channels))
-        kernels.mimi_to_one(
+        _loaded().mimi_to_one(
             x.data_ptr(),
             _pointer(state),
             self._columns.data_ptr(),
@@ -384,7 +398,7 @@ class ToOne:
             num_rows if valid is None else valid,
             num_channels,
             self._num_taps,
-            self._power,
+            _power(self._elu),
             self._elu,
             torch.get_num_threads(),
         )
@@ -410,15 +424,13 @@ class Search:
 
     def run(self, vectors: Tensor, num_levels: int) -> Tensor:
         """``[M, D]`` -> int64 ``[num_levels, M]``; of codewords equally near the first."""
-        kernels = library()
-        assert kernels is not None
         assert vectors.dtype == torch.float32
         assert num_levels <= len(self._tables)
         residual, threads = vectors.clone(memory_format=torch.contiguous_format), torch.get_num_threads()
         codes = torch.empty((num_levels, len(residual)), dtype=torch.int64)
         best = torch.empty((threads, len(residual)))
         index = torch.empty((threads, len(residual)), dtype=torch.int32)
-        kernels.mimi_nearest(
+        _loaded().mimi_nearest(
             residual.data_ptr(),
             self._tables.data_ptr(),
             self._panels.data_ptr(),

@@ -10,17 +10,14 @@ error, a cancel or a second try on a smaller chunk starts from where it stood. W
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mimi_gui import compiled
-from mimi_gui.compiled import Filter, Product, ToOne, WideFilter
+from mimi_gui.compiled import LOG2_E, Filter, Product, ToOne, WideFilter
 from mimi_gui.packed import Linear, Packed, PairedTaps
 
-LOG2_E = math.log2(math.e)
 _ZERO, _MINUS_LOG2_E = torch.zeros(()), torch.tensor(-LOG2_E)
 
 

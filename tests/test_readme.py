@@ -9,10 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimi_gui.audio import Waveform
-from mimi_gui.codec import MimiCodec
-from mimi_gui.codes import Codes
-
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
@@ -35,17 +31,9 @@ def test_the_python_of_the_readme_runs(
         block = block.replace(call, f'{call}, "mimi-tiny"')
         exec(compile(block, str(README), "exec"), names)
     assert capsys.readouterr().out.startswith("32 121 4.4")
-    live, codec, codes, recording = (names[name] for name in ("live", "codec", "codes", "recording"))
+    live, offline = names["live"], names["samples"]
     assert isinstance(live, np.ndarray)
-    assert isinstance(codec, MimiCodec)
-    assert isinstance(codes, Codes)
-    assert isinstance(recording, Waveform)
-    # A rounding tie of the encoder may go the other way in pieces: what was heard is compared with its own tokens.
-    encoder = codec.stream_encoder(num_codebooks=8)
-    heard = [encoder.push(piece) for piece in np.array_split(recording.samples, 50)]
-    tokens = np.concatenate([*heard, encoder.flush()], 1)
-    assert (tokens != codes.first(8).array).any(axis=0).sum() <= 1
-    offline = codec.decode(tokens)[: len(live)]
+    assert isinstance(offline, np.ndarray)
     np.testing.assert_allclose(live, offline, atol=1e-5 * np.abs(offline).max())
     assert (tmp_path / "back.wav").stat().st_size > 44
 

@@ -377,13 +377,12 @@ EXPORT void mimi_to_one(const float *x, const float *state, const float *weight,
 
 /* F(2, 2) for blocks so wide that the weights do not stay in the cache: the sums of many hops at once, each of the three
  * as a product of its own. */
-#define SLAB M_TILE /* hops */
 #define WIDE_TILE 256
 
 typedef struct {
     filter_layer of;
-    float *planes, *sums;       /* room for [3][SLAB][width] and [3][SLAB][hidden] */
-    size all_hops, first, hops; /* of a recording; this slab's, counted through all recordings */
+    float *planes, *sums; /* room for [3][slab][width] and [3][slab][hidden] */
+    size slab, all_hops, first, hops; /* at a time at most; of a recording; now, counted through all recordings */
 } wide_layer;
 
 static void planes_tile(const void *layer, size index) {
@@ -396,7 +395,7 @@ static void planes_tile(const void *layer, size index) {
         for (size k = i && block ? 1 : 0; k < 3; k++)
             take_blocks(l, recording, block + k, 1, c0, n, ring[(block + k) % 3]);
         const float *d[3] = {ring[block % 3], ring[(block + 1) % 3], ring[(block + 2) % 3]};
-        planes_of(3, d, n, w->planes + i * l->width + c0, SLAB * l->width);
+        planes_of(3, d, n, w->planes + i * l->width + c0, w->slab * l->width);
     }
 }
 
@@ -407,7 +406,7 @@ static void outputs_tile(const void *layer, size index) {
     float *to = l->y + (recording * l->blocks + first) * l->hidden;
     for (size c = 0; c < l->hidden; c += 8) {
         vec y[3];
-        outputs(2, 3, w->sums + index * l->hidden + c, SLAB * l->hidden, l->bias ? l->bias + c : 0, y);
+        outputs(2, 3, w->sums + index * l->hidden + c, w->slab * l->hidden, l->bias ? l->bias + c : 0, y);
         for (size o = 0; o < smaller(2, l->blocks - first); o++) /* the last hop may go beyond the end */
             store(to + o * l->hidden + c, y[o]);
     }
@@ -415,17 +414,17 @@ static void outputs_tile(const void *layer, size index) {
 
 EXPORT void mimi_wide_filter(const float *x, const float *state, const float *weight, const float *bias, float *y,
                              float *new_state, float *planes, float *sums, size batch, size blocks, size valid,
-                             size width, size hidden, float power, float unit, size threads) {
+                             size width, size hidden, size slab, float power, float unit, size threads) {
     const size all_hops = (blocks + 1) / 2;
     wide_layer w = {{x, state, weight, bias, 0, 0, y, blocks, width, 2, 2, hidden, 0, 0, power, unit},
-                    planes, sums, all_hops, 0, 0};
+                    planes, sums, slab, all_hops, 0, 0};
     for (size b = 0; b < batch; b++)
         take_blocks(&w.of, b, valid, 1, 0, width, new_state + b * width);
-    for (; w.first < batch * all_hops; w.first += SLAB) {
-        w.hops = smaller(SLAB, batch * all_hops - w.first);
+    for (; w.first < batch * all_hops; w.first += slab) {
+        w.hops = smaller(slab, batch * all_hops - w.first);
         compute(planes_tile, &w, (width + WIDE_TILE - 1) / WIDE_TILE, threads);
         for (size p = 0; p < 3; p++)
-            mimi_product(planes + p * SLAB * width, width, weight + p * hidden * width, 0, 0, sums + p * SLAB * hidden,
+            mimi_product(planes + p * slab * width, width, weight + p * hidden * width, 0, 0, sums + p * slab * hidden,
                          w.hops, width, hidden, threads);
         compute(outputs_tile, &w, w.hops, threads);
     }
